@@ -1,0 +1,75 @@
+# The front door: `make demo` shows the product, `make test` checks it. CI runs `make test` and nothing else.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+# Downloads and the Kubernetes binaries live outside the checkout and survive it.
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/seedbed
+KUBE := $(CACHE)/kube
+OUT ?= out
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+HOST := x86_64-unknown-linux-gnu
+SEEDBED := $(TARGET)/release/seedbed
+FIRSTBOOT := $(TARGET)/$(HOST)/release/firstboot
+IMAGE := $(OUT)/seedbed-demo-amd64.raw
+KUBECTL := $(KUBE)/release/v1.20.2/bin/linux/amd64/kubectl
+SOURCES := --source kubernetes=file://$(KUBE)
+
+# What the tests on machines are told.
+export SEEDBED_IMAGE := $(abspath $(IMAGE))
+export SEEDBED_BIN := $(abspath $(SEEDBED))
+export SEEDBED_FIRSTBOOT := $(abspath $(FIRSTBOOT))
+export SEEDBED_KUBECTL := $(KUBECTL)
+export SEEDBED_KUBE := $(KUBE)
+
+.PHONY: demo
+demo: image ## Bake the demo image, boot it, and wait for Ready
+	cargo run -q --release -p seedbed-qemu-tests --bin seedbed-demo -- --image $(IMAGE) --seedbed $(SEEDBED) --kubectl $(KUBECTL)
+
+.PHONY: prerequisites
+prerequisites: ## Install what the demo and the tests need from Debian
+	scripts/prerequisites.sh
+
+.PHONY: programs
+programs: prerequisites
+	cargo build --release --locked -p seedbed-builder -p seedbed-qemu-tests
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked -p seedbed-firstboot --target $(HOST)
+
+.PHONY: kube
+kube: prerequisites ## Build Kubernetes v1.20.2 from Debian's source package, once
+	scripts/kubernetes-from-debian-source.sh $(KUBE) amd64
+
+.PHONY: image
+image: programs kube ## Bake the demo image
+	$(SEEDBED) lock profiles/demo $(SOURCES)
+	$(SEEDBED) fetch profiles/demo $(SOURCES)
+	$(SEEDBED) build profiles/demo --format raw,qcow2 --out $(OUT) --firstboot $(FIRSTBOOT)
+
+.PHONY: test
+test: prerequisites check unit machine ## Everything that CI runs
+
+.PHONY: check
+check: prerequisites
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: unit
+unit: prerequisites
+	SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests
+
+.PHONY: machine
+machine: image ## The tests that need a baked image: a boot to Ready, a power cut, sticks
+	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_REQUIRE_REFEREES=1 cargo test --release --locked -p seedbed-qemu-tests --lib --test boot_to_ready --test machine --test seed_stick -- --test-threads=1 --nocapture
+
+.PHONY: test-long
+test-long: image ## The tiers that take hours; resumable, results appended to out/long.jsonl
+	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_LONG=1 SEEDBED_LONG_RESULTS=$(abspath $(OUT))/long.jsonl cargo test --release --locked -p seedbed-qemu-tests -- --test-threads=1 --nocapture
+
+.PHONY: bench
+bench: image ## Figures: build time against mmdebstrap and mkosi, memory, sizes; the boot's are in qemu-results/
+	scripts/bench.sh
+
+.PHONY: help
+help:
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-15s %s\n", $$1, $$2}' Makefile

@@ -1,0 +1,241 @@
+//! Writes the disk: partitions at their planned places, then the table, then other formats of the same.
+
+use super::{Format, Inputs, Report};
+use crate::digest;
+use crate::disk::{DiskPlan, Slot};
+use crate::output::Unfinished;
+use crate::output::bounded::Bounded;
+use anyhow::Context;
+use contract::guid::Guid;
+use contract::partition::Role;
+use formats::tree::{Kind, Tree};
+use formats::verity::HashTree;
+use formats::{erofs, fat, gpt, qcow2};
+use rustix::fs::SeekFrom;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::Path;
+
+/// A disk being written.
+pub(super) struct Disk<'a> {
+    inputs: &'a Inputs<'a>,
+    plan: DiskPlan,
+    raw: Unfinished,
+    /// Partition GUIDs that came from root hashes.
+    guids: BTreeMap<Role, Guid>,
+    bytes: BTreeMap<String, u64>,
+}
+
+impl<'a> Disk<'a> {
+    /// Starts the disk image below `out`.
+    pub(super) fn create(
+        inputs: &'a Inputs<'a>,
+        plan: DiskPlan,
+        out: &Path,
+    ) -> anyhow::Result<Self> {
+        let path = out.join(format!(
+            "seedbed-{}-{}.raw",
+            inputs.profile.name, inputs.arch
+        ));
+        let raw = Unfinished::create(&path)?;
+        raw.file()
+            .set_len(plan.size)
+            .with_context(|| format!("sizing {}", path.display()))?;
+        Ok(Disk {
+            inputs,
+            plan,
+            raw,
+            guids: BTreeMap::new(),
+            bytes: BTreeMap::new(),
+        })
+    }
+
+    /// Writes `tree` as erofs into the slot of `role` and its hash tree into the slot beside it; gives the
+    /// root hash.
+    pub(super) fn write_verified(&mut self, role: Role, tree: &Tree) -> anyhow::Result<[u8; 32]> {
+        let label = role.label();
+        let writing = || format!("writing the {label} partition");
+        let options = erofs::Options {
+            uuid: self.identifier(label),
+            epoch: self.inputs.epoch,
+            label: label.to_owned(),
+            clamp_mtimes: true,
+        };
+        let plan = erofs::plan(tree, &options).with_context(writing)?;
+        self.plan.check(role, plan.size())?;
+        let salt = digest::derive(&self.inputs.lock_digest, &format!("{label} salt"));
+        let hash = HashTree::new(&salt, self.identifier(&format!("{label} verity")))
+            .with_context(writing)?;
+        let mut out = Hashed {
+            out: Bounded::new(self.raw.file(), self.plan.slot(role)),
+            hash,
+        };
+        plan.write(&mut out).with_context(writing)?;
+        let verity = out.hash.finish().with_context(writing)?;
+        let beside = if role == Role::Root {
+            Role::RootVerity
+        } else {
+            Role::StoreVerity
+        };
+        let mut out = Bounded::new(self.raw.file(), self.plan.slot(beside));
+        verity
+            .write(&mut out)
+            .with_context(|| format!("writing the {} partition", beside.label()))?;
+        // The two halves of the root hash: systemd finds data and hash tree by them (UAPI.2).
+        let hash = verity.root_hash;
+        let half = |from: usize| Guid::from_bytes(std::array::from_fn(|i| hash[from + i]));
+        self.guids.extend([(role, half(0)), (beside, half(16))]);
+        self.bytes.insert(label.to_lowercase(), plan.size());
+        Ok(hash)
+    }
+
+    /// Writes the EFI system partition.
+    pub(super) fn write_esp(&mut self, tree: &Tree) -> anyhow::Result<()> {
+        let size = |node: &formats::tree::Node| match &node.kind {
+            Kind::File(content) => content.len(),
+            _ => 0,
+        };
+        let bytes = tree.iter().map(|(_, node)| size(node)).sum();
+        self.plan.check_esp(bytes)?;
+        self.bytes.insert("esp".into(), bytes);
+        self.write_fat(Role::Esp, fat::Kind::Fat32, tree)
+    }
+
+    /// Writes the partition that seeds are dropped on.
+    pub(super) fn write_seed(&mut self, tree: &Tree) -> anyhow::Result<()> {
+        self.write_fat(Role::Seed, fat::Kind::Fat16, tree)
+    }
+
+    fn write_fat(&mut self, role: Role, kind: fat::Kind, tree: &Tree) -> anyhow::Result<()> {
+        let label = role.label();
+        let writing = || format!("writing the {label} partition");
+        let slot = self.plan.slot(role);
+        let id = self.identifier(label);
+        let format = fat::write::Format {
+            kind,
+            size: slot.size,
+            sector_size: gpt::SectorSize::B512,
+            label: label.to_owned(),
+            id: u32::from_be_bytes([id[0], id[1], id[2], id[3]]),
+            time: self.inputs.epoch,
+        };
+        let plan = fat::write::plan(&format, tree).with_context(writing)?;
+        let mut out = Bounded::new(self.raw.file(), slot);
+        plan.write(&mut |offset, bytes| out.write_at(offset, bytes))
+            .with_context(writing)
+    }
+
+    /// Writes the partition table: the last step that makes the disk one.
+    pub(super) fn write_table(&mut self) -> anyhow::Result<()> {
+        let entry = |slot: &Slot| gpt::Entry {
+            type_guid: *slot.role.type_guid(self.inputs.arch).as_bytes(),
+            guid: *self.guid(slot.role).as_bytes(),
+            first_lba: slot.offset / 512,
+            last_lba: (slot.offset + slot.size) / 512 - 1,
+            attributes: 0,
+            name: slot.role.label().to_owned(),
+        };
+        let disk = *Guid::derived(self.identifier("disk")).as_bytes();
+        let entries = self.plan.slots.iter().map(entry);
+        let table = gpt::Table::new(disk, gpt::SectorSize::B512, self.plan.size / 512, entries);
+        for (offset, bytes) in table.write().context("planning the partition table")? {
+            let written = std::os::unix::fs::FileExt::write_all_at(self.raw.file(), &bytes, offset);
+            written.context("writing the partition table")?;
+        }
+        Ok(())
+    }
+
+    /// Gives the results their names: the disk as it is, and in the other formats asked for.
+    pub(super) fn finish(self, formats: &BTreeSet<Format>) -> anyhow::Result<Report> {
+        let mut outputs = BTreeMap::new();
+        let raw = self.raw.path().to_owned();
+        if formats.contains(&Format::Qcow2) {
+            let path = raw.with_extension("qcow2");
+            let out = Unfinished::create(&path)?;
+            let mut buffer = io::BufWriter::with_capacity(1 << 20, out.file());
+            let writing = || format!("writing {}", path.display());
+            let plan = qcow2::plan_extents(
+                self.raw.file(),
+                &data_extents(self.raw.file(), self.plan.size)?,
+            )
+            .with_context(writing)?;
+            plan.write(&mut buffer).with_context(writing)?;
+            buffer.flush().with_context(writing)?;
+            drop(buffer);
+            out.finish()?;
+            outputs.insert(path, String::new());
+        }
+        if formats.contains(&Format::Raw) {
+            self.raw.finish()?;
+            outputs.insert(raw, String::new());
+        }
+        for (path, sha256) in &mut outputs {
+            let reading = || format!("reading {}", path.display());
+            let file = std::fs::File::open(path).with_context(reading)?;
+            *sha256 = digest::sha256_of(file).with_context(reading)?.0;
+        }
+        Ok(Report {
+            profile: self.inputs.profile.name.clone(),
+            arch: self.inputs.arch.to_string(),
+            outputs,
+            root_hash: String::new(),
+            store_hash: String::new(),
+            bytes: self.bytes,
+            seconds: Vec::new(),
+        })
+    }
+
+    fn guid(&self, role: Role) -> Guid {
+        let derived = || Guid::derived(self.identifier(&format!("partition {}", role.label())));
+        self.guids.get(&role).copied().unwrap_or_else(derived)
+    }
+
+    /// Sixteen bytes that the lock, the architecture and `label` alone decide.
+    fn identifier(&self, label: &str) -> [u8; 16] {
+        let bytes = digest::derive(
+            &self.inputs.lock_digest,
+            &format!("{} {label}", self.inputs.arch),
+        );
+        std::array::from_fn(|i| bytes[i])
+    }
+}
+
+/// The ranges of a sparse file that hold data, ascending.
+fn data_extents(file: &File, size: u64) -> anyhow::Result<Vec<Range<u64>>> {
+    let seek = |whence| match rustix::fs::seek(file, whence) {
+        Ok(offset) => Ok(Some(offset)),
+        Err(rustix::io::Errno::NXIO) => Ok(None),
+        Err(error) => Err(io::Error::from(error)),
+    };
+    let mut extents = Vec::new();
+    let mut offset = 0;
+    let finding = "finding the data of the disk image";
+    while let Some(start) = seek(SeekFrom::Data(offset)).context(finding)? {
+        let end = seek(SeekFrom::Hole(start))
+            .context(finding)?
+            .unwrap_or(size);
+        extents.push(start..end);
+        offset = end;
+    }
+    Ok(extents)
+}
+
+/// Hashes what passes on its way into a partition.
+struct Hashed<'a> {
+    out: Bounded<'a>,
+    hash: HashTree,
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.out.write(buf)?;
+        self.hash.update(&buf[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

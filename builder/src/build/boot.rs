@@ -1,0 +1,192 @@
+//! What the firmware loads: systemd-boot, and one unified kernel image that holds kernel, initrd and the
+//! command line with the root's hash.
+
+use super::Inputs;
+use crate::digest::hex;
+use crate::initrd;
+use crate::overlay;
+use anyhow::{Context, bail};
+use contract::partition::Arch;
+use formats::tree::{Content, Kind, Tree};
+use formats::{cpio, uki};
+use std::io::BufWriter;
+use std::sync::Arc;
+
+/// zstd level of the initrd: the firmware's side pays for size, every build for time.
+const LEVEL: i32 = 9;
+
+/// What the root file system's packages bring for booting. It lives on the ESP, so the root gives it away.
+pub(super) struct Firmware {
+    loader: Content,
+    stub: Content,
+    linux: Content,
+    /// The kernel's version, as its modules' folder is called.
+    pub(super) version: String,
+}
+
+/// Takes the boot files out of the root file system.
+pub(super) fn take(inputs: &Inputs<'_>, root: &mut Tree) -> anyhow::Result<Firmware> {
+    let (loader, stub) = match inputs.arch {
+        Arch::Amd64 => ("systemd-bootx64.efi", "linuxx64.efi.stub"),
+        Arch::Arm64 => ("systemd-bootaa64.efi", "linuxaa64.efi.stub"),
+    };
+    let boot = "usr/lib/systemd/boot";
+    let version = kernel_version(root)?;
+    let firmware = Firmware {
+        loader: file(root, &format!("{boot}/efi/{loader}"), "systemd-boot-efi")?,
+        stub: file(root, &format!("{boot}/efi/{stub}"), "systemd-boot-efi")?,
+        linux: file(
+            root,
+            &format!("boot/vmlinuz-{version}"),
+            "a linux-image package",
+        )?,
+        version,
+    };
+    root.remove(boot);
+    root.remove("boot");
+    root.insert_dir("boot", 0o755)?;
+    Ok(firmware)
+}
+
+/// The compressed initial RAM disk.
+pub(super) fn initrd(
+    inputs: &Inputs<'_>,
+    root: &Tree,
+    firmware: &Firmware,
+) -> anyhow::Result<Content> {
+    let variables = super::root::variables(inputs);
+    let mut extra = Tree::new();
+    for dir in &inputs.profile.initrd_overlays {
+        overlay::lay(&mut extra, &overlay::read(dir, &variables, inputs.epoch)?)?;
+    }
+    extra.insert_file(
+        contract::paths::FIRSTBOOT.trim_start_matches('/'),
+        0o755,
+        inputs.firstboot.clone(),
+    )?;
+    let options = initrd::Options {
+        arch: inputs.arch,
+        modules: initrd::MODULES,
+        extra: Some(&extra),
+    };
+    let tree = initrd::build(root, &firmware.version, &options)?;
+    let file = tempfile::tempfile_in(inputs.scratch).context("creating a file for the initrd")?;
+    let mut encoder =
+        zstd::Encoder::new(BufWriter::new(file), LEVEL).context("compressing the initrd")?;
+    cpio::write(&tree, &mut encoder, cpio::Padding::Word).context("writing the initrd")?;
+    let buffer = encoder.finish().context("compressing the initrd")?;
+    let file = buffer.into_inner().context("writing the initrd")?;
+    let len = file.metadata().context("writing the initrd")?.len();
+    Ok(Content::Slice {
+        file: Arc::new(file),
+        offset: 0,
+        len,
+    })
+}
+
+/// The files of the ESP.
+pub(super) fn esp(
+    inputs: &Inputs<'_>,
+    firmware: &Firmware,
+    initrd: &Content,
+    root_hash: &[u8],
+) -> anyhow::Result<Tree> {
+    let parts = uki::Parts {
+        os_release: os_release(inputs).into_bytes().into(),
+        cmdline: command_line(&hex(root_hash), &inputs.profile.kernel_arguments),
+        uname: firmware.version.clone(),
+        kernel: firmware.linux.clone(),
+        initrd: initrd.clone(),
+    };
+    let plan = uki::plan(&firmware.stub, &parts.sections())
+        .context("planning the unified kernel image")?;
+    let image = tempfile::tempfile_in(inputs.scratch)
+        .context("creating a file for the unified kernel image")?;
+    let mut out = BufWriter::new(image);
+    plan.write(&mut out)
+        .context("writing the unified kernel image")?;
+    let image = out
+        .into_inner()
+        .context("writing the unified kernel image")?;
+    let image = Content::Slice {
+        file: Arc::new(image),
+        offset: 0,
+        len: plan.size(),
+    };
+
+    let fallback = match inputs.arch {
+        Arch::Amd64 => "BOOTX64.EFI",
+        Arch::Arm64 => "BOOTAA64.EFI",
+    };
+    let mut tree = Tree::new();
+    tree.insert_file(
+        &format!("EFI/BOOT/{fallback}"),
+        0o644,
+        firmware.loader.clone(),
+    )?;
+    tree.insert_file(
+        &format!("EFI/Linux/seedbed-{}.efi", &inputs.lock_digest[..12]),
+        0o644,
+        image,
+    )?;
+    // No menu, and no way to edit the command line at the console.
+    tree.insert_file("loader/loader.conf", 0o644, "timeout 0\neditor no\n")?;
+    Ok(tree)
+}
+
+/// The kernel's command line. What mounts the root comes first, so that nobody overrides it by accident.
+fn command_line(root_hash: &str, more: &[String]) -> String {
+    let fixed = format!(
+        "root=/dev/mapper/root rootfstype=erofs ro roothash={root_hash} systemd.gpt_auto=no"
+    );
+    std::iter::once(fixed.as_str())
+        .chain(more.iter().map(String::as_str))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// What systemd-boot shows and sorts by.
+fn os_release(inputs: &Inputs<'_>) -> String {
+    let (name, kubernetes) = (&inputs.profile.name, &inputs.profile.kubernetes);
+    format!(
+        "ID=seedbed\nNAME=Seedbed\nPRETTY_NAME=\"Seedbed {name} (Kubernetes {kubernetes})\"\nIMAGE_ID={name}\nIMAGE_VERSION={}\n",
+        inputs.epoch
+    )
+}
+
+/// The version of the one kernel that the root has modules for.
+fn kernel_version(root: &Tree) -> anyhow::Result<String> {
+    let versions: Vec<String> = root
+        .children("usr/lib/modules")
+        .map(|(name, _)| name)
+        .collect();
+    match versions.as_slice() {
+        [version] => Ok(version.clone()),
+        [] => bail!("the packages hold no kernel: add one, such as linux-image-amd64"),
+        several => bail!(
+            "the packages hold several kernels ({}): an image boots exactly one",
+            several.join(", ")
+        ),
+    }
+}
+
+fn file(root: &Tree, path: &str, package: &str) -> anyhow::Result<Content> {
+    match root.get(path).map(|node| &node.kind) {
+        Some(Kind::File(content)) => Ok(content.clone()),
+        _ => bail!("/{path} is missing: add {package} to the profile's packages"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_comes_first_on_the_command_line() {
+        let line = command_line("ab12", &["console=ttyS0".into()]);
+        assert_eq!(
+            line,
+            "root=/dev/mapper/root rootfstype=erofs ro roothash=ab12 systemd.gpt_auto=no console=ttyS0"
+        );
+    }
+}

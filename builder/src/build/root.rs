@@ -1,0 +1,153 @@
+//! The root file system: packages, files and overlays, then the native steps that stand in for maintainer
+//! scripts.
+
+use super::{Inputs, member};
+use crate::debian::solve::LockedPackage;
+use crate::overlay::{self, SlotSizes, Variables};
+use crate::rootfs;
+use crate::{digest, disk};
+use anyhow::Context;
+use contract::manifest::Manifest;
+use contract::partition::Role;
+use contract::paths;
+use formats::tree::{Kind, Metadata, Node, Tree};
+use std::collections::BTreeMap;
+use std::fs::File;
+
+/// The whole tree but for `/etc/veritytab`, which needs the store's root hash.
+pub(super) fn assemble(
+    inputs: &Inputs<'_>,
+    images: &BTreeMap<String, String>,
+) -> anyhow::Result<Tree> {
+    let profile = inputs.profile;
+    let debs = debs(inputs, &inputs.locked.packages)?;
+    let (mut tree, packages) =
+        rootfs::unpack_all(&debs, &profile.exclude, &profile.scripts, inputs.scratch)?;
+    for file in &inputs.locked.files {
+        let entry = profile.files.iter().find(|entry| entry.to == file.to);
+        let mode = entry.map_or("0755", |entry| entry.mode.as_str());
+        let mode = u16::from_str_radix(mode, 8)
+            .with_context(|| format!("mode {mode:?} of {} is not octal", file.to))?;
+        put(
+            &mut tree,
+            &file.to,
+            mode,
+            member::content(inputs, file)?,
+            inputs.epoch,
+        )?;
+    }
+    for dir in &profile.overlays {
+        let over = overlay::read(dir, &variables(inputs), inputs.epoch)?;
+        overlay::lay(&mut tree, &over)?;
+    }
+    put(
+        &mut tree,
+        paths::FIRSTBOOT,
+        0o755,
+        inputs.firstboot.clone(),
+        inputs.epoch,
+    )?;
+    let manifest = manifest(inputs, images)?;
+    let text =
+        serde_json::to_string_pretty(&manifest).context("writing the image's manifest")? + "\n";
+    put(
+        &mut tree,
+        paths::MANIFEST,
+        0o644,
+        text.into_bytes(),
+        inputs.epoch,
+    )?;
+    rootfs::configure_all(&mut tree, &packages, inputs.arch, inputs.epoch)?;
+    Ok(tree)
+}
+
+/// Makes the store of this image, and no other, the one that the machine opens.
+pub(super) fn add_veritytab(
+    tree: &mut Tree,
+    store_hash: &[u8; 32],
+    epoch: i64,
+) -> anyhow::Result<()> {
+    let half = |from: usize| {
+        contract::guid::Guid::from_bytes(std::array::from_fn(|i| store_hash[from + i]))
+    };
+    let line = format!(
+        "store PARTUUID={} PARTUUID={} {}\n",
+        half(0),
+        half(16),
+        digest::hex(store_hash)
+    );
+    put(tree, "/etc/veritytab", 0o644, line.into_bytes(), epoch)
+}
+
+/// The locked packages as open files, by name.
+pub(super) fn debs(
+    inputs: &Inputs<'_>,
+    packages: &[LockedPackage],
+) -> anyhow::Result<Vec<(String, File)>> {
+    let open = |package: &LockedPackage| {
+        let file = inputs.blobs.file(&package.sha256)?;
+        let file = file
+            .try_clone()
+            .with_context(|| format!("opening package {}", package.name))?;
+        Ok((package.name.clone(), file))
+    };
+    packages.iter().map(open).collect()
+}
+
+/// What overlays' templates can say.
+pub(super) fn variables(inputs: &Inputs<'_>) -> Variables {
+    let plan = disk::plan(&inputs.profile.disk);
+    let size = |role| plan.slot(role).size;
+    Variables {
+        profile: inputs.profile.name.clone(),
+        arch: inputs.arch,
+        kubernetes: inputs.profile.kubernetes.clone(),
+        pause: inputs.profile.pause.clone(),
+        slot: SlotSizes {
+            root: size(Role::Root),
+            root_verity: size(Role::RootVerity),
+            store: size(Role::Store),
+            store_verity: size(Role::StoreVerity),
+        },
+    }
+}
+
+fn manifest(inputs: &Inputs<'_>, images: &BTreeMap<String, String>) -> anyhow::Result<Manifest> {
+    let (firstboot, _) =
+        digest::sha256_of(inputs.firstboot.reader()).context("reading firstboot")?;
+    Ok(Manifest {
+        version: 1,
+        profile: inputs.profile.name.clone(),
+        arch: inputs.arch,
+        epoch: u64::try_from(inputs.epoch).context("the lock's date is before 1970")?,
+        lock: inputs.lock_digest.clone(),
+        kubernetes: inputs.profile.kubernetes.clone(),
+        pause: inputs.profile.pause.clone(),
+        image_repository: inputs.profile.image_repository.clone(),
+        images: images.clone(),
+        programs: BTreeMap::from([(paths::FIRSTBOOT.to_owned(), firstboot)]),
+    })
+}
+
+/// Puts a file of root at an absolute path, links on the way followed.
+fn put(
+    tree: &mut Tree,
+    path: &str,
+    mode: u16,
+    content: impl Into<formats::tree::Content>,
+    epoch: i64,
+) -> anyhow::Result<()> {
+    let resolved = tree
+        .resolve(path)
+        .with_context(|| format!("{path} is below a loop of links"))?;
+    let meta = Metadata {
+        mtime: epoch,
+        ..Metadata::root(mode)
+    };
+    let node = Node {
+        kind: Kind::File(content.into()),
+        meta,
+    };
+    tree.insert(&resolved, node)
+        .with_context(|| format!("placing {path}"))
+}

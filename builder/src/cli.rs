@@ -1,0 +1,22 @@
+//! From command-line arguments to requests, and from results to what people and programs read.
+
+pub mod args;
+mod bake;
+mod seed;
+
+use args::{Args, Command};
+
+/// Carries out what was asked for.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    match args.command {
+        Command::Lock(args) => bake::lock(args),
+        Command::Fetch(args) => bake::fetch(args),
+        Command::Build(args) => bake::build(args),
+        Command::Check(args) => bake::check(args),
+        Command::Seed(args) => seed::run(args),
+        Command::Kubeconfig(args) => seed::kubeconfig(args),
+        Command::Schema(args) => args::schema(args),
+        Command::Completions { shell } => args::completions(shell),
+        Command::Man { out } => args::man(&out),
+    }
+}

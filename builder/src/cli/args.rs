@@ -1,0 +1,249 @@
+//! The command line, declared. Its help text is the reference that `docs/cli.md` is generated from.
+
+use crate::build;
+use anyhow::Context;
+use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
+use contract::partition::Arch;
+use std::path::{Path, PathBuf};
+
+/// Bakes bootable, immutable Kubernetes machine images, and writes the seeds that turn machines into clusters.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "seedbed", version, max_term_width = 100)]
+pub struct Args {
+    /// Say more about what is done.
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Check a profile without touching the network.
+    Check(ProfileArgs),
+    /// Resolve a profile to exact packages, files and images, by digest.
+    Lock(LockArgs),
+    /// Fetch everything that a lock names into the store.
+    Fetch(FetchArgs),
+    /// Bake images from a locked profile: no root, no network, no other program.
+    Build(BuildArgs),
+    /// Make and check seeds.
+    #[command(subcommand)]
+    Seed(SeedCommand),
+    /// Fetch the administrator's kubeconfig from a machine of the seed's cluster.
+    Kubeconfig(KubeconfigArgs),
+    /// Print the JSON Schema of a document.
+    Schema(SchemaArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages.
+    Man {
+        /// The folder to write to.
+        out: PathBuf,
+    },
+}
+
+/// A profile's folder.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct ProfileArgs {
+    /// The folder that holds profile.yaml.
+    pub profile: PathBuf,
+}
+
+/// Where sources are.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct PlaceArgs {
+    /// Where a source of the profile is; may be given several times.
+    #[arg(long = "source", value_name = "NAME=URL", value_parser = parse_source)]
+    pub sources: Vec<(String, String)>,
+    /// Where Debian archives are [default: where this host's apt takes them from].
+    #[arg(long, value_name = "URL", env = "SEEDBED_DEBIAN_MIRROR")]
+    pub debian_mirror: Option<String>,
+}
+
+/// `seedbed lock`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct LockArgs {
+    /// The profile.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// Where sources are.
+    #[command(flatten)]
+    pub places: PlaceArgs,
+    /// The store, which manifests of images go into [default: seedbed/store below the user's cache folder].
+    #[arg(long, value_name = "DIR", env = "SEEDBED_STORE")]
+    pub store: Option<PathBuf>,
+    /// Resolve, and fail if the lock is not the same; write nothing.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// `seedbed fetch`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct FetchArgs {
+    /// The profile.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// Where sources are.
+    #[command(flatten)]
+    pub places: PlaceArgs,
+    /// The store [default: seedbed/store below the user's cache folder].
+    #[arg(long, value_name = "DIR", env = "SEEDBED_STORE")]
+    pub store: Option<PathBuf>,
+    /// Print one JSON object for each finished item.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `seedbed build`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct BuildArgs {
+    /// The profile.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// What to write.
+    #[arg(long, value_delimiter = ',', default_value = "raw")]
+    pub format: Vec<Format>,
+    /// Architectures [default: all of the profile].
+    #[arg(long, value_delimiter = ',')]
+    pub arch: Vec<ArchArg>,
+    /// The folder to write to.
+    #[arg(long, default_value = "out")]
+    pub out: PathBuf,
+    /// The store [default: seedbed/store below the user's cache folder].
+    #[arg(long, value_name = "DIR", env = "SEEDBED_STORE")]
+    pub store: Option<PathBuf>,
+    /// The firstboot program for the image [default: firstboot beside this program].
+    #[arg(long, value_name = "FILE")]
+    pub firstboot: Option<PathBuf>,
+    /// A seed to put on the image's SEED partition.
+    #[arg(long, value_name = "FILE")]
+    pub seed: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// An output format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Format {
+    /// A disk image, sparse.
+    Raw,
+    /// The same for QEMU and private clouds.
+    Qcow2,
+}
+
+impl From<Format> for build::Format {
+    fn from(arg: Format) -> Self {
+        match arg {
+            Format::Raw => build::Format::Raw,
+            Format::Qcow2 => build::Format::Qcow2,
+        }
+    }
+}
+
+/// An architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ArchArg {
+    /// x86-64.
+    Amd64,
+    /// AArch64.
+    Arm64,
+}
+
+impl From<ArchArg> for Arch {
+    fn from(arg: ArchArg) -> Self {
+        match arg {
+            ArchArg::Amd64 => Arch::Amd64,
+            ArchArg::Arm64 => Arch::Arm64,
+        }
+    }
+}
+
+/// `seedbed seed …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SeedCommand {
+    /// Write a new seed, with a secret freshly drawn.
+    New {
+        /// The cluster's name.
+        name: String,
+        /// The file to write; an existing one is never overwritten.
+        #[arg(long, short, default_value = "seed.yaml")]
+        out: PathBuf,
+    },
+    /// Check a seed, and say what the defaults make of it.
+    Check {
+        /// The seed.
+        file: PathBuf,
+    },
+}
+
+/// `seedbed kubeconfig`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct KubeconfigArgs {
+    /// The cluster's seed.
+    #[arg(long)]
+    pub seed: PathBuf,
+    /// A machine of the cluster: HOST or HOST:PORT.
+    #[arg(long)]
+    pub address: String,
+    /// What the kubeconfig shall name as server [default: https://HOST:6443].
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// The file to write [default: standard output].
+    #[arg(long, short)]
+    pub out: Option<PathBuf>,
+}
+
+/// `seedbed schema`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct SchemaArgs {
+    /// Which document.
+    pub document: SchemaDocument,
+}
+
+/// A document with a schema.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SchemaDocument {
+    /// profile.yaml
+    Profile,
+    /// seed.yaml
+    Seed,
+}
+
+fn parse_source(text: &str) -> Result<(String, String), String> {
+    let (name, url) = text.split_once('=').ok_or("expected NAME=URL")?;
+    Ok((name.to_owned(), url.to_owned()))
+}
+
+pub(super) fn schema(args: SchemaArgs) -> anyhow::Result<()> {
+    let schema = match args.document {
+        SchemaDocument::Profile => {
+            schemars::schema_for!(crate::profile::file::ProfileFile).to_value()
+        }
+        SchemaDocument::Seed => contract::seed::schema(),
+    };
+    println!("{}", serde_json::to_string_pretty(&schema)?);
+    Ok(())
+}
+
+pub(super) fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
+    clap_complete::generate(
+        shell,
+        &mut Args::command(),
+        "seedbed",
+        &mut std::io::stdout(),
+    );
+    Ok(())
+}
+
+pub(super) fn man(out: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
+    clap_mangen::generate_to(Args::command(), out)
+        .with_context(|| format!("writing manual pages to {}", out.display()))
+}

@@ -1,0 +1,188 @@
+//! `seedbed check`, `lock`, `fetch` and `build`.
+
+use crate::build::{self, Request};
+use crate::cli::args::{BuildArgs, FetchArgs, LockArgs, PlaceArgs, ProfileArgs};
+use crate::debian::date::Date;
+use crate::fetch;
+use crate::images::reference::Reference;
+use crate::images::registry::Registry;
+use crate::lock::{self, Lock};
+use crate::profile::{self, Profile};
+use crate::progress::{Mode, Progress, size};
+use crate::source::{Places, Sources};
+use crate::store::Store;
+use crate::transport::Transport;
+use anyhow::{Context, bail};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+pub(super) fn check(args: ProfileArgs) -> anyhow::Result<()> {
+    let profile = profile::read(&args.profile)?;
+    println!(
+        "{}: good: {} packages by name, {} files, {} images",
+        args.profile.display(),
+        profile.packages.len(),
+        profile.files.len(),
+        profile.images.len()
+    );
+    Ok(())
+}
+
+pub(super) fn lock(args: LockArgs) -> anyhow::Result<()> {
+    let profile = profile::read(&args.profile.profile)?;
+    let sources = locate(&profile, args.places)?;
+    let path = lock::path(&profile);
+    let old = lock::read_any(&path)?;
+    let store = open_store(args.store)?;
+    let new = lock::resolve::resolve(
+        &profile,
+        &sources,
+        &Transport::new()?,
+        &store,
+        old.as_ref(),
+        now()?,
+    )?;
+    let changes = old
+        .as_ref()
+        .map(|old| lock::compare::changes(old, &new))
+        .unwrap_or_default();
+    for change in &changes {
+        println!("{change}");
+    }
+    if args.check {
+        if old.as_ref() != Some(&new) {
+            bail!(
+                "{} is not what the profile resolves to today: run `seedbed lock`",
+                path.display()
+            );
+        }
+        println!("{} is up to date", path.display());
+        return Ok(());
+    }
+    let written = lock::write(&path, &new)?;
+    println!(
+        "{}: {}",
+        path.display(),
+        if written { "written" } else { "unchanged" }
+    );
+    Ok(())
+}
+
+pub(super) fn fetch(args: FetchArgs) -> anyhow::Result<()> {
+    let profile = profile::read(&args.profile.profile)?;
+    let sources = locate(&profile, args.places)?;
+    let lock = lock::read(&profile)?;
+    let store = open_store(args.store)?;
+    let mode = Mode::choose(args.json);
+    let items = fetch::plan(&lock, &profile.arch);
+    let summary = fetch::fetch(&items, &sources, &Transport::new()?, &store, mode)?;
+    fetch_images(&lock, &profile, &sources, &store, mode)?;
+    if !args.json {
+        let (fetched, items, bytes) = (summary.fetched, summary.items, size(summary.bytes));
+        println!("{fetched} of {items} blobs fetched ({bytes}); the rest was in the store");
+    }
+    Ok(())
+}
+
+fn fetch_images(
+    lock: &Lock,
+    profile: &Profile,
+    sources: &Sources,
+    store: &Store,
+    mode: Mode,
+) -> anyhow::Result<()> {
+    let locked = lock
+        .arch
+        .iter()
+        .filter(|(arch, _)| profile.arch.contains(arch))
+        .flat_map(|(_, part)| &part.images);
+    let pulled: Vec<_> = locked
+        .filter_map(|image| Some((image, image.pulled.as_ref()?)))
+        .collect();
+    let bytes = |pulled: &lock::PulledImage| pulled.blobs.iter().map(|blob| blob.size).sum::<u64>();
+    let total = pulled.iter().map(|(_, image)| bytes(image)).sum();
+    let progress = Progress::new(mode, "pull", pulled.len(), total);
+    for (image, pulled) in pulled {
+        let reference = Reference::parse(&image.name)?;
+        let registry = Registry::open(&sources.registry(&reference.registry))?;
+        registry.fetch(&reference, pulled, store, &progress)?;
+        progress.finished(&image.name, bytes(pulled));
+    }
+    progress.close();
+    Ok(())
+}
+
+pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
+    let profile = profile::read(&args.profile.profile)?;
+    let lock = lock::read(&profile)?;
+    let firstboot = match args.firstboot {
+        Some(path) => path,
+        None => beside_this_program("firstboot")?,
+    };
+    let chosen = if args.arch.is_empty() {
+        profile.arch.clone()
+    } else {
+        args.arch.iter().map(|arch| (*arch).into()).collect()
+    };
+    let store = open_store(args.store)?;
+    let mut reports = Vec::new();
+    for arch in chosen {
+        let request = Request {
+            profile: &profile,
+            lock: &lock,
+            arch,
+            store: &store,
+            firstboot: &firstboot,
+            seed: args.seed.as_deref(),
+            formats: args.format.iter().map(|format| (*format).into()).collect(),
+            out: &args.out,
+        };
+        reports.push(build::build(&request)?);
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&reports)?);
+        return Ok(());
+    }
+    for report in reports {
+        print!("{report}");
+    }
+    Ok(())
+}
+
+/// The present: the one place of the builder that asks a clock, to tell expired archives from fresh ones.
+fn now() -> anyhow::Result<Date> {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .context("this host's clock is before 1970")?;
+    Ok(Date::from_unix(
+        i64::try_from(since.as_secs()).context("this host's clock is out of range")?,
+    ))
+}
+
+fn locate(profile: &Profile, args: PlaceArgs) -> anyhow::Result<Sources> {
+    let given: BTreeMap<String, String> = args.sources.into_iter().collect();
+    Sources::locate(
+        profile,
+        &Places {
+            given,
+            debian_mirror: args.debian_mirror,
+        },
+    )
+}
+
+fn open_store(dir: Option<PathBuf>) -> anyhow::Result<Store> {
+    match dir {
+        Some(dir) => Store::open(&dir),
+        None => Store::open(&Store::default_dir()?),
+    }
+}
+
+fn beside_this_program(name: &str) -> anyhow::Result<PathBuf> {
+    let me = std::env::current_exe().context("finding this program")?;
+    let path = me.parent().unwrap_or(Path::new("/")).join(name);
+    if !path.is_file() {
+        bail!("{} does not exist: give --firstboot FILE", path.display());
+    }
+    Ok(path)
+}

@@ -1,0 +1,164 @@
+//! Fills the store with everything a lock names. Resumable and parallel; a finished fetch asks nothing.
+
+use crate::lock::{ArchLock, Lock, LockedFile};
+use crate::progress::{Mode, Progress};
+use crate::source::Sources;
+use crate::store::Store;
+use crate::transport::Transport;
+use anyhow::{Context, anyhow};
+use contract::partition::Arch;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many downloads run at once.
+const PARALLEL: usize = 6;
+
+/// One blob to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// What it is, for messages.
+    pub name: String,
+    /// The source's name.
+    pub source: String,
+    /// Path below the source's URL.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+/// What a fetch did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Blobs that the lock names.
+    pub items: usize,
+    /// Blobs that had to be fetched.
+    pub fetched: usize,
+    /// Bytes that had to be fetched.
+    pub bytes: u64,
+}
+
+/// Every blob that `lock` names for `arch`, each once, in the order of their digests. Images pulled from
+/// registries are not among them: see [`crate::images::registry`].
+pub fn plan(lock: &Lock, arch: &[Arch]) -> Vec<Item> {
+    let chosen = lock.arch.iter().filter(|(key, _)| arch.contains(key));
+    let mut items = BTreeMap::new();
+    for item in chosen.flat_map(|(_, part)| items_of(part)) {
+        items.entry(item.sha256.clone()).or_insert(item);
+    }
+    items.into_values().collect()
+}
+
+fn items_of(part: &ArchLock) -> Vec<Item> {
+    let composed = || {
+        part.images
+            .iter()
+            .filter_map(|image| image.composed.as_ref())
+    };
+    let packages = part
+        .packages
+        .iter()
+        .chain(composed().flat_map(|image| &image.packages));
+    let files = part
+        .files
+        .iter()
+        .chain(composed().flat_map(|image| &image.files));
+    let package = |package: &crate::debian::solve::LockedPackage| Item {
+        name: format!("{} {}", package.name, package.version),
+        source: package.archive.clone(),
+        path: package.path.clone(),
+        size: package.size,
+        sha256: package.sha256.clone(),
+    };
+    let file = |file: &LockedFile| Item {
+        name: file
+            .path
+            .rsplit('/')
+            .next()
+            .unwrap_or(&file.path)
+            .to_owned(),
+        source: file.source.clone(),
+        path: file.path.clone(),
+        size: file.size,
+        sha256: file.sha256.clone(),
+    };
+    packages.map(package).chain(files.map(file)).collect()
+}
+
+/// Fetches what the store lacks of `items`. Goes on after a failure, and reports all of them at the end.
+pub fn fetch(
+    items: &[Item],
+    sources: &Sources,
+    transport: &Transport,
+    store: &Store,
+    mode: Mode,
+) -> anyhow::Result<Summary> {
+    let missing: Vec<&Item> = items
+        .iter()
+        .filter(|item| !store.has(&item.sha256, item.size))
+        .collect();
+    let bytes = missing.iter().map(|item| item.size).sum();
+    let progress = Progress::new(mode, "fetch", missing.len(), bytes);
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..PARALLEL.min(missing.len()) {
+            scope.spawn(|| {
+                while let Some(item) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(error) = fetch_one(item, sources, transport, store, &progress) {
+                        let mut failures = failures
+                            .lock()
+                            .unwrap_or_else(|poisoned| poisoned.into_inner());
+                        failures.push(format!("{}: {error:#}", item.name));
+                    }
+                }
+            });
+        }
+    });
+    progress.close();
+    let mut failures = failures
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    failures.sort();
+    match failures.as_slice() {
+        [] => Ok(Summary {
+            items: items.len(),
+            fetched: missing.len(),
+            bytes,
+        }),
+        _ => Err(anyhow!("{}", failures.join("\n"))
+            .context(format!("fetching {} blobs", failures.len()))),
+    }
+}
+
+fn fetch_one(
+    item: &Item,
+    sources: &Sources,
+    transport: &Transport,
+    store: &Store,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let url = sources.url(&item.source, &item.path)?;
+    let mut partial = store.partial(&item.sha256)?;
+    if store.has(&item.sha256, item.size) {
+        // Another fetch finished it while this one waited for the lock.
+        return partial.discard();
+    }
+    if partial.len > item.size {
+        partial.restart().context("starting the download again")?;
+    }
+    let mut seen = partial.len;
+    progress.advance(seen);
+    if partial.len < item.size || item.size == 0 {
+        let offset = partial.len;
+        transport.download(&url, &mut partial.file, offset, &mut |now| {
+            progress.advance(now.saturating_sub(seen));
+            seen = now;
+        })?;
+    }
+    partial.commit(item.size, &url)?;
+    progress.finished(&item.name, item.size);
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! Bakes bootable, immutable Kubernetes machine images from a profile.
+//!
+//! The flow, one value type per arrow:
+//!
+//! ```text
+//! Profile -resolve-> Lock -fetch-> Blobs -assemble-> Tree -format-> file system images -plan-> DiskPlan -write-> artifact
+//! ```
+//!
+//! Only `lock` and `fetch` touch the network. `build` starts no process and needs no privilege, and is a
+//! function of profile, lock, blobs and overlays.
+
+pub mod blobs;
+pub mod build;
+pub mod cli;
+pub mod debian;
+pub mod digest;
+pub mod disk;
+pub mod fetch;
+#[doc(hidden)]
+pub mod fixture;
+pub mod images;
+pub mod initrd;
+pub mod lock;
+pub mod output;
+pub mod overlay;
+pub mod peer;
+pub mod profile;
+pub mod progress;
+pub mod reference;
+pub mod rootfs;
+pub mod source;
+pub mod store;
+pub mod transport;

@@ -1,0 +1,340 @@
+//! From a profile to its lock: the one place where versions are chosen.
+
+use crate::debian::ArchiveReader;
+use crate::debian::archive::{ArchiveSpec, LockedArchive, Opened, Order, Records};
+use crate::debian::date::Date;
+use crate::debian::keyring::Keyring;
+use crate::debian::solve::{LockedPackage, Request};
+use crate::digest;
+use crate::images::reference::Reference;
+use crate::images::registry::Registry;
+use crate::lock::{ArchLock, ComposedImage, Lock, LockedFile, LockedImage};
+use crate::profile::Profile;
+use crate::profile::file::{ComposeFile, ImageEntry};
+use crate::source::Sources;
+use crate::store::Store;
+use crate::transport::Transport;
+use anyhow::{Context, bail};
+use contract::partition::Arch;
+use std::collections::BTreeMap;
+
+/// Resolves `profile` for all its architectures. `old` is the lock before, if there is one: archives older
+/// than it are refused. `now` decides what has expired.
+pub fn resolve(
+    profile: &Profile,
+    sources: &Sources,
+    transport: &Transport,
+    store: &Store,
+    old: Option<&Lock>,
+    now: Date,
+) -> anyhow::Result<Lock> {
+    let mut resolver = Resolver {
+        profile,
+        sources,
+        transport,
+        store,
+        old,
+        now,
+        archives: BTreeMap::new(),
+    };
+    let mut arch = BTreeMap::new();
+    for key in &profile.arch {
+        let locked = resolver
+            .resolve(*key)
+            .with_context(|| format!("locking {} for {key}", profile.name))?;
+        arch.insert(*key, locked);
+    }
+    let archives: Vec<LockedArchive> = resolver.archives.into_values().collect();
+    let epoch = archives
+        .iter()
+        .map(|archive| archive.date.unix())
+        .max()
+        .unwrap_or(0);
+    let epoch = u64::try_from(epoch).context("the archives' date is before 1970")?;
+    Ok(Lock {
+        version: 1,
+        profile: profile.name.clone(),
+        profile_digest: profile.digest.clone(),
+        epoch,
+        archives,
+        arch,
+    })
+}
+
+struct Resolver<'a> {
+    profile: &'a Profile,
+    sources: &'a Sources,
+    transport: &'a Transport,
+    store: &'a Store,
+    old: Option<&'a Lock>,
+    now: Date,
+    archives: BTreeMap<String, LockedArchive>,
+}
+
+/// A file as any part of a profile names it.
+struct Wanted<'a> {
+    source: &'a str,
+    path: &'a str,
+    to: &'a str,
+    member: Option<&'a String>,
+    sums: Option<&'a String>,
+    sha256: Option<&'a String>,
+}
+
+impl Resolver<'_> {
+    fn resolve(&mut self, arch: Arch) -> anyhow::Result<ArchLock> {
+        let opened = self.open_archives(arch)?;
+        let debian = opened.records()?;
+        let packages = solve(&debian, &self.profile.packages, arch)?;
+        let mut files = Vec::new();
+        for entry in &self.profile.files {
+            let (member, sums, sha256) = (
+                entry.member.as_ref(),
+                entry.sums.as_ref(),
+                entry.sha256.as_ref(),
+            );
+            let wanted = Wanted {
+                source: &entry.from,
+                path: &entry.path,
+                to: &entry.to,
+                member,
+                sums,
+                sha256,
+            };
+            files.push(self.file(&wanted, arch)?);
+        }
+        files.sort_by(|a, b| a.to.cmp(&b.to));
+        let mut images = Vec::new();
+        for entry in &self.profile.images {
+            let image = self.image(entry, &debian, arch);
+            images.push(image.with_context(|| format!("locking image {}", entry.name))?);
+        }
+        images.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(ArchLock {
+            packages,
+            files,
+            images,
+        })
+    }
+
+    fn image(
+        &self,
+        entry: &ImageEntry,
+        debian: &Records<'_>,
+        arch: Arch,
+    ) -> anyhow::Result<LockedImage> {
+        let reference = Reference::parse(&entry.name)?;
+        let (mut pulled, mut composed) = (None, None);
+        match &entry.from {
+            Some(from) => composed = Some(self.composed(from, debian, arch)?),
+            None => {
+                let registry = Registry::open(&self.sources.registry(&reference.registry))?;
+                pulled = Some(registry.lock(&reference, arch, self.store)?);
+            }
+        }
+        Ok(LockedImage {
+            name: entry.name.clone(),
+            pulled,
+            composed,
+        })
+    }
+
+    fn composed(
+        &self,
+        from: &ComposeFile,
+        debian: &Records<'_>,
+        arch: Arch,
+    ) -> anyhow::Result<ComposedImage> {
+        let mut files = Vec::new();
+        for (to, entry) in &from.files {
+            let (member, sums, sha256) = (
+                entry.member.as_ref(),
+                entry.sums.as_ref(),
+                entry.sha256.as_ref(),
+            );
+            let wanted = Wanted {
+                source: &entry.from,
+                path: &entry.path,
+                to,
+                member,
+                sums,
+                sha256,
+            };
+            files.push(self.file(&wanted, arch)?);
+        }
+        let packages = if from.packages.is_empty() {
+            Vec::new()
+        } else {
+            solve(debian, &from.packages, arch)?
+        };
+        Ok(ComposedImage {
+            entrypoint: from.entrypoint.clone(),
+            links: from.links.clone(),
+            files,
+            packages,
+        })
+    }
+
+    /// Reads and verifies the indices of every Debian archive of the profile.
+    fn open_archives(&mut self, arch: Arch) -> anyhow::Result<Opened> {
+        let debian = self
+            .profile
+            .sources
+            .iter()
+            .filter_map(|(name, source)| Some((name, source.debian.as_ref()?)));
+        let debian: Vec<_> = debian.collect();
+        let mut keyrings = Vec::new();
+        let mut mirrors = Vec::new();
+        for (name, archive) in &debian {
+            let path = self.profile.dir.join(&archive.keyring);
+            let reading = || format!("reading keyring {} of source {name}", path.display());
+            keyrings.push(
+                Keyring::parse(&std::fs::read(&path).with_context(reading)?)
+                    .with_context(reading)?,
+            );
+            mirrors.push(Mirror {
+                name,
+                sources: self.sources,
+                transport: self.transport,
+            });
+        }
+        let mut specs = Vec::new();
+        for (((name, archive), keyring), reader) in debian.iter().zip(&keyrings).zip(&mirrors) {
+            let before = self
+                .old
+                .iter()
+                .flat_map(|old| &old.archives)
+                .find(|old| old.name == **name);
+            specs.push(ArchiveSpec {
+                name,
+                suite: &archive.suite,
+                components: &archive.components,
+                keyring,
+                max_age: u64::from(archive.max_age_days) * 24 * 60 * 60,
+                not_before: before.map(|old| old.date),
+                reader,
+            });
+        }
+        let opened = Opened::open(&specs, arch.as_str(), self.now)?;
+        let named = opened
+            .archives
+            .iter()
+            .map(|archive| (archive.name.clone(), archive.clone()));
+        self.archives.extend(named);
+        Ok(opened)
+    }
+
+    /// Digest and size of a file, from what its publisher says.
+    fn file(&self, wanted: &Wanted<'_>, arch: Arch) -> anyhow::Result<LockedFile> {
+        let path = self.expand(wanted.path, arch)?;
+        let url = self.sources.url(wanted.source, &path)?;
+        let sha256 = match wanted.sha256 {
+            Some(sha256) if digest::is_sha256(sha256) => sha256.clone(),
+            Some(sha256) => {
+                bail!("{sha256:?}, given for {path}, is not a SHA-256 in lower-case hexadecimal")
+            }
+            None => {
+                let sums = match wanted.sums {
+                    Some(sums) => self.expand(sums, arch)?,
+                    None => format!("{path}.sha256"),
+                };
+                let text = self
+                    .transport
+                    .get(&self.sources.url(wanted.source, &sums)?)?;
+                let name = path.rsplit('/').next().unwrap_or(&path);
+                let found = published_digest(&String::from_utf8_lossy(&text), name);
+                found.with_context(|| format!("{sums} has no SHA-256 for {name}"))?
+            }
+        };
+        let size = self.transport.size(&url)?;
+        let (source, to) = (wanted.source.to_owned(), wanted.to.to_owned());
+        let member = wanted
+            .member
+            .map(|member| self.expand(member, arch))
+            .transpose()?;
+        Ok(LockedFile {
+            to,
+            source,
+            path,
+            size,
+            sha256,
+            member,
+        })
+    }
+
+    /// Replaces `{{ version }}` and `{{ arch }}`.
+    fn expand(&self, template: &str, arch: Arch) -> anyhow::Result<String> {
+        let mut environment = minijinja::Environment::new();
+        environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+        let variables =
+            minijinja::context!(version => self.profile.kubernetes.as_str(), arch => arch.as_str());
+        environment
+            .render_str(template, variables)
+            .with_context(|| format!("expanding {template:?}"))
+    }
+}
+
+/// The packages asked for and all that they need.
+fn solve(debian: &Records<'_>, names: &[String], arch: Arch) -> anyhow::Result<Vec<LockedPackage>> {
+    let requests = names
+        .iter()
+        .map(|name| name.parse())
+        .collect::<Result<Vec<Request>, _>>()?;
+    let order = Order {
+        architecture: arch.as_str(),
+        requests: &requests,
+        essential: false,
+        exclude: &[],
+    };
+    Ok(debian.solve(&order)?.packages)
+}
+
+/// An archive at the place that was chosen for its source.
+struct Mirror<'a> {
+    name: &'a str,
+    sources: &'a Sources,
+    transport: &'a Transport,
+}
+
+impl ArchiveReader for Mirror<'_> {
+    fn read(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        self.transport.get(&self.sources.url(self.name, path)?)
+    }
+}
+
+/// The digest in a checksum file: either nothing but the digest, or lines of digest and file name.
+fn published_digest(text: &str, name: &str) -> Option<String> {
+    let mut lines = text.lines().filter_map(|line| {
+        let (digest, rest) = line
+            .trim()
+            .split_once(char::is_whitespace)
+            .unwrap_or((line.trim(), ""));
+        digest::is_sha256(digest).then_some((digest, rest.trim().trim_start_matches('*')))
+    });
+    let fits = |file: &str| file.is_empty() || file == name || file.ends_with(&format!("/{name}"));
+    lines
+        .find(|(_, file)| fits(file))
+        .map(|(digest, _)| digest.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_found_in_both_kinds_of_checksum_file() {
+        let (a, b) = ("a".repeat(64), "b".repeat(64));
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(
+                published_digest(text, "kubelet").as_deref(),
+                expected,
+                "{text}"
+            );
+        };
+        check(&a, Some(&a));
+        check(&format!("{a}\n"), Some(&a));
+        check(&format!("{a}  kubectl\n{b} *./kubelet\n"), Some(&b));
+        check(&format!("{a}  kubectl\n"), None);
+        check("not a digest", None);
+    }
+}

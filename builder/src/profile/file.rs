@@ -1,0 +1,200 @@
+//! `profile.yaml` as people write it, version 1. Every field's comment is its reference documentation.
+
+use contract::partition::Arch;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What to bake into an image.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProfileFile {
+    /// Version of this document: 1.
+    pub version: u32,
+    /// The profile's name; outputs are called `seedbed-NAME-ARCH`.
+    pub name: String,
+    /// Architectures to bake for.
+    pub arch: Vec<Arch>,
+    /// Where content comes from, by a name that the rest of the profile and the lock use.
+    pub sources: BTreeMap<String, SourceFile>,
+    /// Which Kubernetes.
+    pub kubernetes: KubernetesFile,
+    /// Debian packages by name; their dependencies follow, recommendations do not.
+    pub packages: Vec<String>,
+    /// Files from sources, such as upstream's binaries.
+    #[serde(default)]
+    pub files: Vec<FileEntry>,
+    /// Container images that the store holds.
+    #[serde(default)]
+    pub images: Vec<ImageEntry>,
+    /// Folders laid over the root file system, relative to the profile. Files named `*.j2` are minijinja
+    /// templates.
+    #[serde(default)]
+    pub overlays: Vec<String>,
+    /// Folders laid over the initial RAM disk, as `overlays` are over the root file system.
+    #[serde(default)]
+    pub initrd_overlays: Vec<String>,
+    /// Path prefixes left out of the root file system, without a leading slash.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Maintainer scripts that no native step covers, each with the reason why nothing is lost.
+    #[serde(default)]
+    pub scripts: Vec<ScriptEntry>,
+    /// Arguments appended to the kernel's command line.
+    #[serde(default)]
+    pub kernel_arguments: Vec<String>,
+    /// Sizes of the partitions.
+    #[serde(default)]
+    pub disk: DiskFile,
+}
+
+/// A place that content comes from. Where it is may be given outside the profile too: by
+/// `--source NAME=URL` or the environment variable `SEEDBED_SOURCE_NAME`, which go before `url`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SourceFile {
+    /// Base URL: `https:`, `http:` or `file:`. A Debian archive without one is taken from where the build
+    /// host's apt takes it.
+    pub url: Option<String>,
+    /// Set for a Debian archive; a source without it serves plain files.
+    pub debian: Option<DebianFile>,
+}
+
+/// A signed Debian archive.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DebianFile {
+    /// The suite, such as `trixie`.
+    pub suite: String,
+    /// The components, such as `main`.
+    pub components: Vec<String>,
+    /// The OpenPGP keyring that vouches for the archive; a relative path starts at the profile.
+    #[serde(default = "default_keyring")]
+    pub keyring: String,
+    /// How old, in days, a release without Valid-Until may be.
+    #[serde(default = "default_max_age")]
+    pub max_age_days: u32,
+}
+
+fn default_keyring() -> String {
+    "/usr/share/keyrings/debian-archive-keyring.gpg".into()
+}
+
+fn default_max_age() -> u32 {
+    366
+}
+
+/// Which Kubernetes, and what its images are called.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KubernetesFile {
+    /// The version as upstream writes it, such as `v1.20.2`. `{{ version }}` in paths stands for it.
+    pub version: String,
+    /// Prefix of the control-plane images, as kubeadm's `imageRepository`.
+    pub image_repository: String,
+    /// Reference of the pause image; it is one of `images`.
+    pub pause: String,
+}
+
+/// One file of a source.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileEntry {
+    /// The source's name.
+    pub from: String,
+    /// The file's path below the source's URL; `{{ version }}` and `{{ arch }}` are replaced.
+    pub path: String,
+    /// Where it goes in the root file system.
+    pub to: String,
+    /// Permission bits, octal.
+    #[serde(default = "default_mode")]
+    pub mode: String,
+    /// For a `.tar.gz`: the one file of the archive that is taken.
+    pub member: Option<String>,
+    /// Path of the checksum file at the same source [default: the file's path with `.sha256` appended].
+    pub sums: Option<String>,
+    /// The SHA-256 it must have; with it no checksum file is asked.
+    pub sha256: Option<String>,
+}
+
+fn default_mode() -> String {
+    "0755".into()
+}
+
+/// A container image: pulled from its registry or, with `from`, composed.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageEntry {
+    /// The full reference, with registry and tag.
+    pub name: String,
+    /// What the image is composed of; without it the image is pulled.
+    pub from: Option<ComposeFile>,
+}
+
+/// A container image made of files and packages.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ComposeFile {
+    /// Files by their path inside the image.
+    #[serde(default)]
+    pub files: BTreeMap<String, ImageFileEntry>,
+    /// Debian packages; their dependencies follow.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Symbolic links, by their path inside the image.
+    #[serde(default)]
+    pub links: BTreeMap<String, String>,
+    /// The image's entry point.
+    #[serde(default)]
+    pub entrypoint: Vec<String>,
+}
+
+/// One file of a composed image.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageFileEntry {
+    /// The source's name.
+    pub from: String,
+    /// The file's path below the source's URL; `{{ version }}` and `{{ arch }}` are replaced.
+    pub path: String,
+    /// For a `.tar.gz`: the one file of the archive that is taken.
+    pub member: Option<String>,
+    /// Path of the checksum file at the same source [default: the file's path with `.sha256` appended].
+    pub sums: Option<String>,
+    /// The SHA-256 it must have; with it no checksum file is asked.
+    pub sha256: Option<String>,
+}
+
+/// A maintainer script that is left out on purpose.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScriptEntry {
+    /// The package.
+    pub package: String,
+    /// Which of its scripts: `preinst`, `postinst`, `prerm`, `postrm` or `config`.
+    pub script: String,
+    /// Why an image that is never installed loses nothing without it.
+    pub reason: String,
+}
+
+/// Sizes of the partitions, in MiB.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DiskFile {
+    /// The EFI system partition: 264 at least, which FAT32 needs.
+    pub esp: u64,
+    /// One slot of the operating system.
+    pub root: u64,
+    /// One slot of container images.
+    pub store: u64,
+}
+
+impl Default for DiskFile {
+    fn default() -> Self {
+        DiskFile {
+            esp: 1024,
+            root: 2048,
+            store: 4096,
+        }
+    }
+}

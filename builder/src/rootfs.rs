@@ -1,0 +1,132 @@
+//! From verified packages and overlays to the root file tree. No package script ever runs.
+//!
+//! ```text
+//! .deb -unpack-> Unpacked -merge-> Tree -(files, overlays)-> configure_all -> Tree
+//! ```
+//!
+//! [`unpack_all`] gives the tree as the archives describe it, and stops at a maintainer script that nothing
+//! stands for. The caller lays its own files and overlays over the tree, then [`configure_all`] runs the
+//! native steps, which leave in place what an overlay has put there.
+
+pub mod catalog;
+mod conf_files;
+pub mod configure;
+pub mod deb;
+pub mod elf;
+pub mod hwdb;
+pub mod ldcache;
+pub mod libraries;
+pub mod merge;
+pub mod modules;
+pub mod scripts;
+mod string_pool;
+pub mod unpack;
+
+use crate::profile::file::ScriptEntry;
+use crate::rootfs::configure::System;
+use crate::rootfs::deb::Control;
+use crate::rootfs::merge::Rules;
+use crate::rootfs::scripts::Report;
+use anyhow::Context;
+use contract::partition::Arch;
+use formats::tree::Tree;
+use rayon::prelude::*;
+use std::fs::File;
+use std::path::Path;
+
+/// What is known of the packages in a tree.
+#[derive(Clone, Debug)]
+pub struct Packages {
+    /// Control data in name order.
+    pub controls: Vec<Control>,
+    /// What stands for each maintainer script.
+    pub report: Report,
+}
+
+/// Unpacks packages, given by name as open, verified files, into one tree, without what `exclude` names.
+/// Scratch files without names go to `scratch`; the size of all unpacked packages is needed there. It is an
+/// error if a maintainer script is covered neither by a native step nor by an entry of `scripts`.
+pub fn unpack_all(
+    debs: &[(String, File)],
+    exclude: &[String],
+    scripts: &[ScriptEntry],
+    scratch: &Path,
+) -> anyhow::Result<(Tree, Packages)> {
+    let (tree, packages) = unpack_unchecked(debs, exclude, scripts, scratch)?;
+    packages.report.require_covered()?;
+    Ok((tree, packages))
+}
+
+/// As [`unpack_all`], but scripts that nothing stands for are only told in the report.
+pub fn unpack_unchecked(
+    debs: &[(String, File)],
+    exclude: &[String],
+    scripts: &[ScriptEntry],
+    scratch: &Path,
+) -> anyhow::Result<(Tree, Packages)> {
+    let unpack = |(name, file): &(String, File)| {
+        let file = file
+            .try_clone()
+            .with_context(|| format!("opening package {name}"))?;
+        let unpacked =
+            unpack::unpack(file, scratch).with_context(|| format!("unpacking package {name}"))?;
+        let found = unpacked.control.package();
+        anyhow::ensure!(found == name, "package {name} calls itself {found}");
+        Ok(unpacked)
+    };
+    let mut unpacked: Vec<_> = debs.par_iter().map(unpack).collect::<anyhow::Result<_>>()?;
+    unpacked.sort_by(|a, b| a.control.package().cmp(b.control.package()));
+    let rules = Rules {
+        exclude,
+        diversions: &[],
+    };
+    let tree = merge::merge(&unpacked, rules).context("merging the packages")?;
+    let controls: Vec<Control> = unpacked.into_iter().map(|one| one.control).collect();
+    let report = scripts::classify(&controls, scripts);
+    Ok((tree, Packages { controls, report }))
+}
+
+/// Runs the native steps on a tree whose overlays are laid: those that stand for maintainer scripts, then
+/// units by the presets, then the stamps. `epoch` is the time that everything made here carries.
+pub fn configure_all(
+    tree: &mut Tree,
+    packages: &Packages,
+    arch: Arch,
+    epoch: i64,
+) -> anyhow::Result<()> {
+    let mut system = System {
+        tree,
+        controls: &packages.controls,
+        epoch,
+    };
+    configure::configure(&mut system)?;
+    configure::enable_units(&mut system).context("enabling units")?;
+    // Caches made of the whole tree belong here: behind everything they are made of, before the stamps.
+    for version in modules::versions(system.tree) {
+        modules::write_index(system.tree, &version)
+            .with_context(|| format!("indexing the modules of kernel {version}"))?;
+    }
+    ldcache::write(system.tree, arch).context("making the loader's cache")?;
+    hwdb::write(system.tree).context("making the hardware database")?;
+    catalog::write(system.tree).context("making the message catalog")?;
+    configure::mark_updated(&mut system).context("stamping /etc and /var as up to date")
+}
+
+/// The tree of a container image: packages with their accounts, certificates and links, but nothing that
+/// only a booting machine needs, and no word about scripts, whose services do not run there.
+pub fn for_container(debs: &[(String, File)], scratch: &Path) -> anyhow::Result<Tree> {
+    let exclude = [
+        "usr/share/doc",
+        "usr/share/man",
+        "usr/share/info",
+        "usr/share/locale",
+    ];
+    let (mut tree, packages) = unpack_unchecked(debs, &exclude.map(str::to_owned), &[], scratch)?;
+    let mut system = System {
+        tree: &mut tree,
+        controls: &packages.controls,
+        epoch: 0,
+    };
+    configure::for_container(&mut system)?;
+    Ok(tree)
+}

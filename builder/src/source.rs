@@ -1,0 +1,148 @@
+//! Where the sources of a profile are: names in the profile and lock, places outside both.
+
+use crate::debian::apt_sources::{ArchiveKind, base_uri};
+use crate::profile::Profile;
+use crate::profile::file::SourceFile;
+use anyhow::{Context, bail};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+/// Base URLs by source name, without a trailing slash.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    urls: BTreeMap<String, String>,
+}
+
+/// How places are chosen: given ones first, then the environment, the profile, and apt's configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// `--source NAME=URL`.
+    pub given: BTreeMap<String, String>,
+    /// `--debian-mirror URL`: for every Debian archive that is not given by name.
+    pub debian_mirror: Option<String>,
+}
+
+impl Sources {
+    /// Finds the place of every source, or says of each one that has none how to give it. The registries of
+    /// pulled images are sources too, by their host name.
+    pub fn locate(profile: &Profile, places: &Places) -> anyhow::Result<Self> {
+        let pulled = profile.images.iter().filter(|image| image.from.is_none());
+        let registries = pulled.filter_map(|image| Some(image.name.split_once('/')?.0));
+        let known: BTreeSet<&str> = profile
+            .sources
+            .keys()
+            .map(String::as_str)
+            .chain(registries.clone())
+            .collect();
+        if let Some(name) = places
+            .given
+            .keys()
+            .find(|name| !known.contains(name.as_str()))
+        {
+            let known: Vec<&str> = known.into_iter().collect();
+            bail!(
+                "--source {name}=…: the profile has no such source; it has {}",
+                known.join(", ")
+            );
+        }
+        let mut urls = BTreeMap::new();
+        let mut missing = Vec::new();
+        for (name, source) in &profile.sources {
+            match locate(name, Some(source), places)? {
+                Some(url) => {
+                    urls.insert(name.clone(), url.trim_end_matches('/').to_owned());
+                }
+                None => missing.push(format!(
+                    "source {name:?} has no place: give --source {name}=URL"
+                )),
+            }
+        }
+        for name in registries {
+            let url = locate(name, None, places)?.unwrap_or_else(|| format!("https://{name}"));
+            urls.insert(name.to_owned(), url);
+        }
+        if !missing.is_empty() {
+            bail!("{}", missing.join("\n"));
+        }
+        Ok(Sources { urls })
+    }
+
+    /// The URL of the registry `host`.
+    pub fn registry(&self, host: &str) -> String {
+        self.urls
+            .get(host)
+            .cloned()
+            .unwrap_or_else(|| format!("https://{host}"))
+    }
+
+    /// The URL of `path` in the source `name`.
+    pub fn url(&self, name: &str, path: &str) -> anyhow::Result<String> {
+        let base = self
+            .urls
+            .get(name)
+            .with_context(|| format!("source {name:?} is not declared in the profile"))?;
+        Ok(format!("{base}/{}", path.trim_start_matches('/')))
+    }
+}
+
+fn locate(
+    name: &str,
+    source: Option<&SourceFile>,
+    places: &Places,
+) -> anyhow::Result<Option<String>> {
+    if let Some(url) = places.given.get(name) {
+        return Ok(Some(url.clone()));
+    }
+    let variable = format!(
+        "SEEDBED_SOURCE_{}",
+        name.to_uppercase().replace(['-', '.'], "_")
+    );
+    if let Ok(url) = std::env::var(&variable) {
+        return Ok(Some(url));
+    }
+    let Some(source) = source else {
+        return Ok(None);
+    };
+    if source.debian.is_some()
+        && let Some(url) = &places.debian_mirror
+    {
+        return Ok(Some(url.clone()));
+    }
+    if source.url.is_some() {
+        return Ok(source.url.clone());
+    }
+    let Some(debian) = &source.debian else {
+        return Ok(None);
+    };
+    let kind = if debian.suite.ends_with("-security") {
+        ArchiveKind::Security
+    } else {
+        ArchiveKind::Main
+    };
+    Ok(Some(base_uri(&apt_configuration()?, kind)?))
+}
+
+/// The text of every file that names archives to the host's apt, by file name.
+fn apt_configuration() -> anyhow::Result<Vec<(String, String)>> {
+    let mut paths = vec![PathBuf::from("/etc/apt/sources.list")];
+    if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
+        let mut more: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
+        more.sort();
+        paths.extend(more);
+    }
+    let known = |path: &&PathBuf| {
+        path.is_file()
+            && path
+                .extension()
+                .is_some_and(|e| e == "list" || e == "sources")
+    };
+    let read = |path: &PathBuf| {
+        let text =
+            fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        Ok((path.display().to_string(), text))
+    };
+    paths.iter().filter(known).map(read).collect()
+}

@@ -1,0 +1,115 @@
+//! Packages that make a whole machine, as far as the builder can tell: every program and unit is an empty file.
+
+use super::DATE;
+use super::small::Small;
+use builder::debian::date::Date;
+use builder::fixture::archive::ArchivePlan;
+use builder::fixture::deb::Deb;
+use builder::initrd::{self, InitrdError, MODULES, Options};
+use contract::partition::Arch;
+use formats::tree::Tree;
+
+const KERNEL: &str = "6.12.0-fixture";
+const OS_RELEASE: &str = "usr/lib/os-release";
+
+/// The smallest profile with an archive that it can be built from, on a small disk.
+pub fn small_machine() -> Small {
+    let small = Small::with(&ArchivePlan::new("trixie", Date::from_unix(DATE), debs()));
+    small.edit(
+        "  - app\n",
+        "  - linux-image-amd64\n  - system\n  - systemd-boot-efi\n",
+    );
+    small.write(&format!(
+        "{}disk: {{esp: 264, root: 16, store: 16}}\n",
+        small.text()
+    ));
+    small
+}
+
+fn debs() -> Vec<Deb> {
+    let modules = format!("/usr/lib/modules/{KERNEL}");
+    let name = |module: &&str| format!("kernel/{module}.ko\n");
+    let builtin: String = MODULES.iter().map(name).collect();
+    let kernel = Deb::new("linux-image-amd64", "6.12")
+        .file(&format!("/boot/vmlinuz-{KERNEL}"), "kernel", 0o644)
+        .file(&format!("{modules}/modules.builtin"), builtin, 0o644)
+        .file(
+            &format!("{modules}/modules.order"),
+            "kernel/some.ko\n",
+            0o644,
+        )
+        .file(&format!("{modules}/kernel/some.ko"), elf(), 0o644);
+    let efi = "/usr/lib/systemd/boot/efi";
+    let boot = Deb::new("systemd-boot-efi", "257")
+        .file(&format!("{efi}/linuxx64.efi.stub"), stub(), 0o644)
+        .file(&format!("{efi}/systemd-bootx64.efi"), "loader", 0o644);
+    let mut system = Deb::new("system", "1").file(&format!("/{OS_RELEASE}"), "ID=fixture\n", 0o644);
+    for path in needed() {
+        system = system.file(&format!("/{path}"), "", 0o755);
+    }
+    vec![kernel, boot, system]
+}
+
+/// What an initrd takes from the root file system: it says so itself, one by one.
+fn needed() -> Vec<String> {
+    let mut root = Tree::new();
+    root.insert_file(OS_RELEASE, 0o644, "ID=fixture\n").unwrap();
+    let options = Options {
+        arch: Arch::Amd64,
+        modules: &[],
+        extra: None,
+    };
+    let mut paths = Vec::new();
+    while let Err(InitrdError::Missing { path, .. }) = initrd::build(&root, KERNEL, &options) {
+        root.insert_file(&path, 0o755, "").unwrap();
+        paths.push(path);
+    }
+    paths
+}
+
+/// A 64-bit ELF file without a section.
+fn elf() -> Vec<u8> {
+    let mut bytes = vec![0; 64];
+    bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    // ET_REL for x86-64, version 1.
+    bytes[16..24].copy_from_slice(&[1, 0, 62, 0, 1, 0, 0, 0]);
+    bytes[52] = 64;
+    bytes[58] = 64;
+    bytes
+}
+
+/// A PE32+ file with one section, and room for the headers of eight more.
+fn stub() -> Vec<u8> {
+    let (pe, headers) = (0x80, 0x400);
+    let mut bytes = vec![0; headers + 0x200];
+    let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+    put(0, b"MZ");
+    put(0x3c, &(pe as u32).to_le_bytes());
+    put(pe, b"PE\0\0\x64\x86\x01\0");
+    put(pe + 20, &240_u16.to_le_bytes());
+    put(pe + 22, &0x22e_u16.to_le_bytes());
+    let optional = pe + 24;
+    put(optional, &[0x0b, 0x02]);
+    // Alignments in memory and in the file, the image's size, the headers' size, the number of directories.
+    for (at, value) in [
+        (32, 0x1000),
+        (36, 0x200),
+        (56, 0x2000),
+        (60, headers as u32),
+        (108, 16),
+    ] {
+        put(optional + at, &value.to_le_bytes());
+    }
+    let row = optional + 240;
+    put(row, b".text");
+    for (at, value) in [
+        (8, 0x123),
+        (12, 0x1000),
+        (16, 0x200),
+        (20, headers as u32),
+        (36, 0x6000_0020),
+    ] {
+        put(row + at, &value.to_le_bytes());
+    }
+    bytes
+}

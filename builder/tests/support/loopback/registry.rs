@@ -1,0 +1,117 @@
+//! Container images behind the OCI distribution API: an index by tag, manifests and blobs by digest.
+
+use super::server::{Answer, Server};
+use builder::digest;
+use builder::images::reference::Reference;
+use serde_json::{Value, json};
+
+/// Media types of one of the two families that registries speak.
+pub struct Family {
+    index: &'static str,
+    manifest: &'static str,
+    config: &'static str,
+    layer: &'static str,
+}
+
+/// As the OCI specification has it.
+pub const OCI: Family = Family {
+    index: "application/vnd.oci.image.index.v1+json",
+    manifest: "application/vnd.oci.image.manifest.v1+json",
+    config: "application/vnd.oci.image.config.v1+json",
+    layer: "application/vnd.oci.image.layer.v1.tar+gzip",
+};
+
+/// As Docker had it before.
+pub const DOCKER: Family = Family {
+    index: "application/vnd.docker.distribution.manifest.list.v2+json",
+    manifest: "application/vnd.docker.distribution.manifest.v2+json",
+    config: "application/vnd.docker.container.image.v1+json",
+    layer: "application/vnd.docker.image.rootfs.diff.tar.gzip",
+};
+
+/// One architecture of an image, as it is served.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// SHA-256 of the manifest.
+    pub manifest: String,
+    /// SHA-256 and bytes of config and layers, in the manifest's order.
+    pub blobs: Vec<(String, Vec<u8>)>,
+}
+
+/// Serves `image` for amd64 and arm64, and gives what amd64 is to get. `machine` is what the config of the
+/// amd64 image says that it is for.
+pub fn serve(server: &Server, image: &Reference, family: &Family, machine: &str) -> Served {
+    let other = put_manifest(server, image, family, "arm64", "arm64");
+    let served = put_manifest(server, image, family, "amd64", machine);
+    let entry = |served: &Served, arch: &str| {
+        json!({
+            "mediaType": family.manifest,
+            "digest": format!("sha256:{}", served.manifest),
+            "size": server.bytes(&manifest_path(image, &served.manifest)).len(),
+            "platform": {"architecture": arch, "os": "linux"},
+        })
+    };
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": family.index,
+        "manifests": [entry(&other, "arm64"), entry(&served, "amd64")],
+    });
+    let path = format!("/v2/{}/manifests/{}", image.repository, image.tag);
+    server.answer(&path, document(&index, family.index));
+    served
+}
+
+/// Where the manifest with this digest is.
+pub fn manifest_path(image: &Reference, sha256: &str) -> String {
+    format!("/v2/{}/manifests/sha256:{sha256}", image.repository)
+}
+
+/// Where the blob with this digest is.
+pub fn blob_path(image: &Reference, sha256: &str) -> String {
+    format!("/v2/{}/blobs/sha256:{sha256}", image.repository)
+}
+
+fn put_manifest(
+    server: &Server,
+    image: &Reference,
+    family: &Family,
+    arch: &str,
+    machine: &str,
+) -> Served {
+    let config = json!({"architecture": machine, "os": "linux", "config": {"Labels": {"image": image.to_string()}}});
+    let layers = ["base", "program"];
+    let layers = layers.map(|layer| {
+        format!("{layer} of {image} for {arch}; ")
+            .repeat(100)
+            .into_bytes()
+    });
+    let bytes = [vec![config.to_string().into_bytes()], layers.to_vec()].concat();
+    let blobs: Vec<_> = bytes.into_iter().map(|b| (digest::sha256(&b), b)).collect();
+    let descriptors = blobs.iter().enumerate().map(|(i, (sha256, bytes))| {
+        let media_type = if i == 0 { family.config } else { family.layer };
+        json!({"mediaType": media_type, "digest": format!("sha256:{sha256}"), "size": bytes.len()})
+    });
+    let descriptors: Vec<Value> = descriptors.collect();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": family.manifest,
+        "config": descriptors[0],
+        "layers": descriptors[1..],
+    });
+    for (sha256, bytes) in &blobs {
+        server.put(&blob_path(image, sha256), bytes.clone());
+    }
+    let sha256 = digest::sha256(manifest.to_string().as_bytes());
+    server.answer(
+        &manifest_path(image, &sha256),
+        document(&manifest, family.manifest),
+    );
+    Served {
+        manifest: sha256,
+        blobs,
+    }
+}
+
+fn document(value: &Value, media_type: &str) -> Answer {
+    Answer::File(value.to_string().into_bytes(), media_type.to_owned())
+}

@@ -1,0 +1,23 @@
+//! Paths that the builder puts into an image and `firstboot` relies on.
+
+/// The image's [`crate::manifest::Manifest`], as JSON.
+pub const MANIFEST: &str = "/usr/lib/seedbed/manifest.json";
+/// systemd-repart's definitions of every partition, in order.
+pub const REPART: &str = "/usr/lib/seedbed/repart.d";
+/// Where the store's erofs is mounted: an OCI image layout (`oci-layout`, `index.json`, `blobs/`).
+pub const STORE: &str = "/usr/lib/seedbed/store";
+/// The `firstboot` program.
+pub const FIRSTBOOT: &str = "/usr/bin/firstboot";
+/// A seed baked into the image, if any.
+pub const EMBEDDED_SEED: &str = "/usr/lib/seedbed/seed.yaml";
+/// The CNI plugins of the image; copied to `/opt/cni/bin` at each boot.
+pub const CNI_PLUGINS: &str = "/usr/lib/cni";
+/// The name of the seed at the root of a stick or of the SEED partition.
+pub const SEED_FILE: &str = "seed.yaml";
+
+/// Where the STATE partition is mounted.
+pub const STATE: &str = "/run/seedbed/state";
+/// Where the DATA partition is mounted.
+pub const DATA: &str = "/run/seedbed/data";
+/// `firstboot status --json`, kept up to date.
+pub const STATUS: &str = "/run/seedbed/status.json";

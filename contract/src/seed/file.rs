@@ -1,0 +1,188 @@
+//! `seed.yaml` as people write it, version 1. Every field's comment is its reference documentation, and every
+//! default is stated here and nowhere else.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// One file for a whole cluster, the same on every machine.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SeedFile {
+    /// Version of this document: 1.
+    pub version: u32,
+    /// Which cluster this is.
+    pub cluster: ClusterFile,
+    /// How many machines there are.
+    #[serde(default)]
+    pub machines: MachinesFile,
+    /// The machines that run etcd and the Kubernetes control plane.
+    #[serde(default)]
+    pub control_plane: ControlPlaneFile,
+    /// Addresses of machines, pods and services.
+    #[serde(default)]
+    pub network: NetworkFile,
+    /// The machines' host name: `{cluster}` stands for the cluster's name, `{machine}` for the first eight
+    /// characters of the machine's id.
+    #[serde(default = "default_hostname")]
+    pub hostname: String,
+    /// Timeouts of etcd, for networks or disks that are slow.
+    #[serde(default)]
+    pub etcd: EtcdFile,
+    /// Settings of Kubernetes.
+    #[serde(default)]
+    pub kubernetes: KubernetesFile,
+    /// Where machines take the time from.
+    #[serde(default)]
+    pub time: TimeFile,
+}
+
+fn default_hostname() -> String {
+    "{cluster}-{machine}".into()
+}
+
+/// Which cluster this is.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClusterFile {
+    /// The cluster's name: a DNS label, such as `plant-7`.
+    #[schemars(extend("pattern" = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
+    pub name: String,
+    /// 32 characters of a-z and 2-7, drawn by `seedbed seed new NAME`. Who knows it may join and ask.
+    #[schemars(extend("pattern" = "^[a-z2-7]{32}$", "writeOnly" = true))]
+    pub secret: String,
+    /// The cluster's id, a GUID, once it exists.
+    pub id: Option<String>,
+}
+
+impl std::fmt::Debug for ClusterFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClusterFile")
+            .field("name", &self.name)
+            .field("secret", &format_args!("[redacted]"))
+            .field("id", &self.id)
+            .finish()
+    }
+}
+
+/// How many machines there are.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct MachinesFile {
+    /// The number of machines that are ever powered on with this seed.
+    #[schemars(range(min = 1, max = 1000))]
+    pub expect: u32,
+}
+
+impl Default for MachinesFile {
+    fn default() -> Self {
+        MachinesFile { expect: 1 }
+    }
+}
+
+/// The machines that run etcd and the Kubernetes control plane.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ControlPlaneFile {
+    /// How many of the machines: 1, 3, 5 or 7.
+    #[schemars(range(min = 1, max = 7))]
+    pub count: u32,
+}
+
+impl Default for ControlPlaneFile {
+    fn default() -> Self {
+        ControlPlaneFile { count: 1 }
+    }
+}
+
+/// Addresses of machines, pods and services.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NetworkFile {
+    /// The interface that carries the cluster's traffic, by name (`enp3s0`, `en*`) or MAC address
+    /// (`52:54:00:12:34:56`). Without it, every wired interface is configured and the first that has an
+    /// address is taken.
+    pub interface: Option<String>,
+    /// Whether the address comes from a DHCP server; true unless `static` is given.
+    pub dhcp: Option<bool>,
+    /// A fixed address, for one machine.
+    #[serde(rename = "static")]
+    pub fixed: Option<StaticFile>,
+    /// The range that pods get their addresses from.
+    pub pod_subnet: String,
+    /// The range that services get their addresses from.
+    pub service_subnet: String,
+}
+
+impl Default for NetworkFile {
+    fn default() -> Self {
+        NetworkFile {
+            interface: None,
+            dhcp: None,
+            fixed: None,
+            pod_subnet: "10.244.0.0/16".into(),
+            service_subnet: "10.96.0.0/12".into(),
+        }
+    }
+}
+
+/// A fixed address.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StaticFile {
+    /// The machine's address with the length of its network's prefix, such as `192.168.7.10/24`.
+    pub address: String,
+    /// The router; without it, only the machine's own network is reached.
+    pub gateway: Option<String>,
+    /// Name servers.
+    #[serde(default)]
+    pub dns: Vec<String>,
+}
+
+/// Timeouts of etcd.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EtcdFile {
+    /// Milliseconds between two heartbeats of the leader.
+    #[schemars(range(min = 10, max = 10_000))]
+    pub heartbeat: u32,
+    /// Milliseconds without a heartbeat after which a member stands for election; at least five heartbeats.
+    #[schemars(range(min = 50, max = 50_000))]
+    pub election: u32,
+}
+
+impl Default for EtcdFile {
+    fn default() -> Self {
+        EtcdFile {
+            heartbeat: 100,
+            election: 1000,
+        }
+    }
+}
+
+/// Settings of Kubernetes.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct KubernetesFile {
+    /// Further names and addresses that the API server's certificate is valid for.
+    #[serde(rename = "certSANs")]
+    pub cert_sans: Vec<String>,
+    /// Settings of the API server.
+    pub api_server: ApiServerFile,
+}
+
+/// Settings of the API server.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ApiServerFile {
+    /// Further arguments, by name without leading dashes.
+    pub extra_args: BTreeMap<String, String>,
+}
+
+/// Where machines take the time from.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TimeFile {
+    /// NTP servers, by name or address. Without any, the hardware clock is believed.
+    pub servers: Vec<String>,
+}

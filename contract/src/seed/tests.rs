@@ -1,0 +1,416 @@
+use super::*;
+use proptest::prelude::*;
+
+const SECRET: &str = "abcdefghijklmnopqrstuvwxyz234567";
+
+const FULL: &str = "\
+version: 1
+cluster:
+  name: plant-7
+  secret: abcdefghijklmnopqrstuvwxyz234567
+  id: c12a7328-f81f-11d2-ba4b-00a0c93ec93b
+machines: {expect: 1}
+controlPlane:
+  count: 1
+network:
+  interface: 52:54:00:12:34:56
+  static:
+    address: 192.168.7.10/24
+    gateway: 192.168.7.1
+    dns: [192.168.7.1, 'fd00::1']
+  podSubnet: 10.244.0.0/16
+  serviceSubnet: 10.96.0.0/12
+hostname: 'm-{machine}'
+etcd: {heartbeat: 500, election: 5000}
+kubernetes:
+  certSANs: [kube.plant.example, 192.168.7.99]
+  apiServer:
+    extraArgs:
+      enable-admission-plugins: NodeRestriction,AlwaysPullImages
+time:
+  servers: [ntp.plant.example]
+";
+
+fn minimal(more: &str) -> String {
+    format!("version: 1\ncluster:\n  name: plant-7\n  secret: {SECRET}\n{more}")
+}
+
+/// The lines of all messages and hints, without excerpts.
+fn faults(text: &str) -> Vec<String> {
+    match parse("seed.yaml", text) {
+        Ok(_) => Vec::new(),
+        Err(faults) => {
+            let line =
+                |fault: &crate::document::Fault| format!("{}: {}", fault.line, fault.message);
+            faults.list().iter().map(line).collect()
+        }
+    }
+}
+
+#[track_caller]
+fn check(more: &str, expected: &[&str]) {
+    assert_eq!(faults(&minimal(more)), expected, "{more}");
+}
+
+#[test]
+fn four_lines_are_a_seed() {
+    let seed = parse("seed.yaml", &minimal("")).unwrap();
+    assert_eq!((seed.expect, seed.control_planes), (1, 1));
+    assert_eq!(seed.network.addressing, Addressing::Dhcp);
+    assert_eq!(seed.network.pods.to_string(), "10.244.0.0/16");
+    assert_eq!(seed.hostname("0123456789abcdef"), "plant-7-01234567");
+    assert!(!format!("{seed:?}").contains(SECRET));
+    assert!(!seed.explain().contains(SECRET));
+}
+
+#[test]
+fn every_setting_is_read() {
+    let seed = parse("seed.yaml", FULL).unwrap();
+    assert_eq!(
+        seed.network.interface,
+        Some(Interface::Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56]))
+    );
+    let Addressing::Static {
+        address,
+        gateway,
+        dns,
+    } = &seed.network.addressing
+    else {
+        panic!("the address is static");
+    };
+    assert_eq!(address.to_string(), "192.168.7.10/24");
+    assert_eq!(gateway.unwrap().to_string(), "192.168.7.1");
+    assert_eq!(dns.len(), 2);
+    assert_eq!(seed.hostname("0123456789"), "m-01234567");
+    assert_eq!(
+        seed.etcd,
+        Etcd {
+            heartbeat_ms: 500,
+            election_ms: 5000
+        }
+    );
+    assert_eq!(
+        seed.api_server_args["enable-admission-plugins"],
+        "NodeRestriction,AlwaysPullImages"
+    );
+    let explained = seed.explain();
+    for text in [
+        "network.static.gateway  192.168.7.1",
+        "--enable-admission-plugins=Node",
+        "ntp.plant.example",
+    ] {
+        assert!(explained.contains(text), "{explained}");
+    }
+}
+
+#[test]
+fn a_secret_of_the_wrong_length_is_not_shown() {
+    let text = "version: 1\ncluster:\n  name: plant-7\n  secret: hunter2 # and hunter3\n";
+    let shown = parse("stick:seed.yaml", text)
+        .expect_err("the secret is short")
+        .to_string();
+    let expected = "\
+stick:seed.yaml:4:11: the secret has 7 characters, but 32 are expected
+  4 |   secret: ······· # and hunter3
+    |           ^^^^^^^
+  hint: draw one with `seedbed seed new NAME`, or copy it whole from another machine's seed";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn bad_secrets() {
+    for (secret, message) in [
+        (
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567",
+            "character 1 of the secret is not one of a-z and 2-7",
+        ),
+        (
+            "abcdefghijklmnopqrstuvwxyz234568",
+            "character 32 of the secret is not one of a-z and 2-7",
+        ),
+        (
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "the secret repeats one character",
+        ),
+        ("'é'", "the secret has 1 characters, but 32 are expected"),
+        ("", "secret must be text, but is empty"),
+    ] {
+        let text = format!("version: 1\ncluster:\n  name: a\n  secret: {secret}\n");
+        assert_eq!(faults(&text), [format!("4: {message}")], "{secret}");
+    }
+}
+
+#[test]
+fn faults_of_single_settings() {
+    check(
+        "machines: {expect: 0}\n",
+        &["5: expect must be a whole number from 1 to 1000, but is 0"],
+    );
+    check(
+        "machines: {expect: 5}\ncontrolPlane: {count: 2}\n",
+        &["6: 2 control planes tolerate no more failures than 1"],
+    );
+    check(
+        "controlPlane: {count: 3}\n",
+        &["5: 3 control planes are wanted, but machines.expect is 1"],
+    );
+    check(
+        "hostname: Plant_7\n",
+        &["5: a host name like \"Plant_7\" is not a DNS label"],
+    );
+    check(
+        "hostname: node\nmachines: {expect: 2}\n",
+        &["5: all machines would have the same host name"],
+    );
+    check(
+        "etcd: {heartbeat: 500}\n",
+        &["5: an election timeout of 1000 ms is too short for heartbeats each 500 ms"],
+    );
+    check(
+        "kubernetes: {certSANs: ['https://x', 10.0.0.300]}\n",
+        &[
+            "5: \"https://x\" is neither a DNS name nor an IP address",
+            "5: \"10.0.0.300\" is neither a DNS name nor an IP address",
+        ],
+    );
+    check(
+        "kubernetes: {apiServer: {extraArgs: {--v: 4}}}\n",
+        &["5: \"--v\" is not the name of an argument"],
+    );
+    check(
+        "time: {servers: [ntp://x]}\n",
+        &["5: \"ntp://x\" is neither a DNS name nor an IP address"],
+    );
+    check(
+        "cluster: {}\n",
+        &["5: this key was already given on line 2"],
+    );
+    check("netwrok: {}\n", &["5: unknown key"]);
+}
+
+#[test]
+fn faults_of_the_network() {
+    let network = |lines: &[&str]| {
+        format!(
+            "network:\n{}",
+            lines.iter().map(|l| format!("  {l}\n")).collect::<String>()
+        )
+    };
+    let fixed = |address: &str, gateway: &str| {
+        network(&[&format!(
+            "static: {{address: {address}, gateway: {gateway}}}"
+        )])
+    };
+    check(
+        &network(&["podSubnet: 10.244.0.1/16"]),
+        &["6: 10.244.0.1/16 is an address in 10.244.0.0/16, not a network"],
+    );
+    check(
+        &network(&["podSubnet: 10.100.0.0/16"]),
+        &["5: serviceSubnet 10.96.0.0/12 overlaps podSubnet 10.100.0.0/16"],
+    );
+    check(
+        &network(&["podSubnet: 'fd00::/56'"]),
+        &["5: services in 10.96.0.0/12 cannot reach pods in fd00::/56"],
+    );
+    check(
+        &network(&["serviceSubnet: 10.96.0.0/30"]),
+        &["6: /30 is not a size that Kubernetes can use here"],
+    );
+    check(
+        &network(&["dhcp: false"]),
+        &["6: without DHCP the machine has no address"],
+    );
+    check(
+        &network(&["interface: this-name-is-too-long"]),
+        &["6: \"this-name-is-too-long\" is neither an interface's name nor a MAC address"],
+    );
+    check(
+        &fixed("192.168.7.10/24", "192.168.8.1"),
+        &["6: gateway 192.168.8.1 is not in the machine's network 192.168.7.0/24"],
+    );
+    check(
+        &fixed("192.168.7.10/24", "192.168.7.10"),
+        &["6: the gateway is the machine's own address"],
+    );
+    check(
+        &fixed("192.168.7.10", "192.168.7.1"),
+        &["6: \"192.168.7.10\" has no prefix length"],
+    );
+    check(
+        &fixed("192.168.7.255/24", "192.168.7.1"),
+        &["6: 192.168.7.255 names the network 192.168.7.0/24 or all of it, not a machine"],
+    );
+    check(
+        &fixed("10.244.3.4/24", "10.244.3.1"),
+        &["6: the machine's network 10.244.3.0/24 overlaps podSubnet 10.244.0.0/16"],
+    );
+    check(
+        &fixed("169.254.3.4/24", "169.254.3.1"),
+        &["6: 169.254.3.4 is not an address that other machines can reach"],
+    );
+}
+
+#[test]
+fn everything_wrong_is_reported_at_once() {
+    let text = "version: 2\ncluster: {name: Plant, secret: short}\nnetwork:\n  dhcp: false\n  podSubnet: x\n";
+    assert_eq!(faults(text).len(), 5, "{:?}", faults(text));
+}
+
+#[test]
+fn a_new_seed_is_a_seed() {
+    let bytes: [u8; SECRET_BYTES] = std::array::from_fn(|i| (i as u8).wrapping_mul(37));
+    let text = new_text("plant-7", &bytes);
+    let seed = parse("new", &text).unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(seed.cluster.name, "plant-7");
+    assert_eq!(
+        secret(b"foobarfoobarfoobarfo").expose(),
+        "mzxw6ytbojtg633cmfzgm33pmjqxeztp"
+    );
+    assert!(new_text("plant-7", &[0; SECRET_BYTES]).contains("aaaaaaaa"));
+}
+
+#[test]
+fn a_new_seed_with_its_comments_taken_away_is_still_good() {
+    let bytes: [u8; SECRET_BYTES] = std::array::from_fn(|i| (i as u8).wrapping_mul(37));
+    let text = new_text("plant-7", &bytes);
+    let active: String = text
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if !rest.starts_with(' ') || rest.starts_with("  ") => rest,
+            _ => line,
+        })
+        .filter(|line| !line.contains("dhcp:"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    parse("new", &active).unwrap_or_else(|faults| panic!("{faults}"));
+    assert!(active.contains("\nnetwork:\n"));
+}
+
+#[test]
+fn the_schema_names_every_section() {
+    let schema = schema();
+    for key in [
+        "version",
+        "cluster",
+        "machines",
+        "controlPlane",
+        "network",
+        "hostname",
+        "etcd",
+        "kubernetes",
+        "time",
+    ] {
+        assert!(
+            schema
+                .pointer(&format!("/properties/{key}/description"))
+                .is_some(),
+            "{key}"
+        );
+    }
+}
+
+/// What a hand or a bad stick does to a file.
+#[derive(Clone, Debug)]
+enum Mutation {
+    Byte(usize, u8),
+    Cut(usize, usize),
+    Twice(usize, usize),
+    SwapLines(usize, usize),
+    Token(usize, &'static str),
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    let token = proptest::sample::select(vec![
+        "\t",
+        ":",
+        ": ",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "\"",
+        "'",
+        "#",
+        "&a ",
+        "*a",
+        "!x ",
+        "|\n",
+        ">\n",
+        "---\n",
+        "...",
+        "%YAML 9\n",
+        "? ",
+        "~",
+        "\u{feff}",
+        "\0",
+        "\r",
+        "é",
+        "-1",
+        "99999999999999999999",
+        "1e999",
+        "0x",
+        "<<: ",
+        "secret",
+        "network",
+        "null",
+        "\n\n",
+        "  ",
+    ]);
+    prop_oneof![
+        (any::<usize>(), any::<u8>()).prop_map(|(at, byte)| Mutation::Byte(at, byte)),
+        (any::<usize>(), 0usize..40).prop_map(|(at, len)| Mutation::Cut(at, len)),
+        (any::<usize>(), 0usize..80).prop_map(|(at, len)| Mutation::Twice(at, len)),
+        (any::<usize>(), any::<usize>()).prop_map(|(a, b)| Mutation::SwapLines(a, b)),
+        (any::<usize>(), token).prop_map(|(at, token)| Mutation::Token(at, token)),
+    ]
+}
+
+fn mutate(mut bytes: Vec<u8>, mutation: &Mutation) -> Vec<u8> {
+    let length = bytes.len().max(1);
+    match *mutation {
+        Mutation::Byte(at, byte) => bytes
+            .iter_mut()
+            .skip(at % length)
+            .take(1)
+            .for_each(|b| *b = byte),
+        Mutation::Cut(at, len) => {
+            let from = (at % length).min(bytes.len());
+            let to = (from + len).min(bytes.len());
+            bytes.drain(from..to);
+        }
+        Mutation::Twice(at, len) => {
+            let from = (at % length).min(bytes.len());
+            let to = (from + len).min(bytes.len());
+            let part = bytes[from..to].to_vec();
+            bytes.splice(to..to, part);
+        }
+        Mutation::SwapLines(a, b) => {
+            let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+            let count = lines.len();
+            lines.swap(a % count, b % count);
+            return lines.join(&b'\n');
+        }
+        Mutation::Token(at, token) => {
+            let at = (at % length).min(bytes.len());
+            bytes.splice(at..at, token.bytes());
+        }
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_mutated_seed_never_panics_and_never_shows_its_secret(mutations in prop::collection::vec(mutation(), 1..6)) {
+        let bytes = mutations.iter().fold(FULL.as_bytes().to_vec(), mutate);
+        let text = String::from_utf8_lossy(&bytes);
+        if let Err(faults) = parse("seed.yaml", &text) {
+            prop_assert!(!faults.list().is_empty());
+            // Part of a mutated secret is shown only where a mutation tore it from its key.
+            prop_assert!(!faults.to_string().contains(SECRET), "{}", faults);
+        }
+    }
+}

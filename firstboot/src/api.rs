@@ -1,0 +1,126 @@
+//! Questions to this machine's API server, as its administrator.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use contract::secret::Secret;
+use serde_json::Value;
+
+use crate::host::http::Tls;
+use crate::host::{Get, Host};
+use crate::phase::{Outcome, Trouble};
+
+const PORT: u16 = 6443;
+const CA: &str = "/etc/kubernetes/pki/ca.crt";
+const ADMIN: &str = "/etc/kubernetes/admin.conf";
+
+/// Whether `/readyz` says so; the reason if not.
+pub fn ready(host: &dyn Host) -> Outcome<()> {
+    let authority = host.read(CA)?.context("the cluster has no authority yet")?;
+    let tls = Tls {
+        authority,
+        client: None,
+    };
+    match host.get(&Get::loopback(PORT, "/readyz").tls(tls)) {
+        Ok(reply) if reply.status == 200 => Ok(()),
+        Ok(reply) => Err(Trouble::Waiting(format!(
+            "the API server answers, and is not ready (status {})",
+            reply.status
+        ))),
+        Err(_) => Err(Trouble::Waiting(String::from(
+            "the API server does not answer yet",
+        ))),
+    }
+}
+
+/// The object at `path`, or `None` if there is none.
+pub fn object(host: &dyn Host, path: &str) -> Outcome<Option<Value>> {
+    let authority = host.read(CA)?.context("the cluster has no authority yet")?;
+    let client = Some(administrator(host)?);
+    let request = Get {
+        timeout: Duration::from_secs(10),
+        ..Get::loopback(PORT, path).tls(Tls { authority, client })
+    };
+    let reply = host
+        .get(&request)
+        .map_err(|error| Trouble::Waiting(format!("the API server does not answer: {error:#}")))?;
+    match reply.status {
+        200 => {
+            let value = serde_json::from_slice(&reply.body)
+                .with_context(|| format!("reading the API server's answer to {path}"))?;
+            Ok(Some(value))
+        }
+        404 => Ok(None),
+        status => Err(Trouble::Transient(anyhow!(
+            "the API server answers {path} with status {status}"
+        ))),
+    }
+}
+
+/// The administrator's certificate and key out of his kubeconfig.
+fn administrator(host: &dyn Host) -> Result<(Vec<u8>, Secret)> {
+    let text = host
+        .read_text(ADMIN)?
+        .with_context(|| format!("{ADMIN} is missing"))?;
+    let value = |key: &str| -> Result<Vec<u8>> {
+        let mut lines = text.lines().map(str::trim);
+        let line = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        line.and_then(|value| base64(value.trim()))
+            .with_context(|| format!("{ADMIN} has no {key}"))
+    };
+    let key = String::from_utf8(value("client-key-data")?)
+        .context("the administrator's key is no PEM")?;
+    Ok((value("client-certificate-data")?, Secret::new(key)))
+}
+
+/// RFC 4648, section 4, with padding.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=');
+    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut held) = (0u32, 0);
+    for digit in digits.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held & 0xff) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_of_the_standard() {
+        for (text, bytes) in [
+            ("", Some("")),
+            ("Zg==", Some("f")),
+            ("Zm8=", Some("fo")),
+            ("Zm9vYmFy", Some("foobar")),
+            ("Zg", None),
+            ("Z===", None),
+            ("Zm9v\n", None),
+        ] {
+            assert_eq!(
+                base64(text),
+                bytes.map(|b| b.as_bytes().to_vec()),
+                "{text:?}"
+            );
+        }
+        assert_eq!(base64("+/+/"), Some(vec![0xfb, 0xff, 0xbf]));
+    }
+}

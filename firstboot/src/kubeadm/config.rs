@@ -1,0 +1,238 @@
+//! kubeadm's configuration file: four documents, composed from the facts. Pure.
+//!
+//! JSON is YAML, and kubeadm reads it; so nothing here has to quote anything by hand. What differs between
+//! kubeadm's API versions is data: see [`Api`].
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::facts::Facts;
+use crate::render::etcd::PKI as ETCD_PKI;
+
+/// A version of kubeadm's configuration API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// Such as `v1beta2`.
+    pub version: &'static str,
+    /// The minor versions of Kubernetes that use it here.
+    pub minors: (u32, u32),
+    /// Whether `extraArgs` is a list of `{name, value}` and not a map.
+    pub args_are_list: bool,
+    /// The feature gate that makes keys on P-256, or the setting that replaced it.
+    pub ecdsa: Ecdsa,
+    /// Whether the runtime's socket is written as a URL.
+    pub socket_is_url: bool,
+}
+
+/// How an API version is told to make keys on P-256, which are far cheaper than RSA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ecdsa {
+    /// `featureGates: {PublicKeysECDSA: true}`.
+    Gate,
+    /// `encryptionAlgorithm: ECDSA-P256`.
+    Algorithm,
+}
+
+/// Every API version that is known, oldest first.
+pub const APIS: [Api; 3] = [
+    Api {
+        version: "v1beta2",
+        minors: (19, 21),
+        args_are_list: false,
+        ecdsa: Ecdsa::Gate,
+        socket_is_url: false,
+    },
+    Api {
+        version: "v1beta3",
+        minors: (22, 30),
+        args_are_list: false,
+        ecdsa: Ecdsa::Gate,
+        socket_is_url: true,
+    },
+    Api {
+        version: "v1beta4",
+        minors: (31, 99),
+        args_are_list: true,
+        ecdsa: Ecdsa::Algorithm,
+        socket_is_url: true,
+    },
+];
+
+/// A Kubernetes version that no API here is for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Kubernetes {0:?} is not a version between v1.19 and v1.99")]
+pub struct Unsupported(String);
+
+/// The API that a version's kubeadm is spoken to in.
+pub fn api(kubernetes: &str) -> Result<Api, Unsupported> {
+    let unsupported = || Unsupported(kubernetes.to_owned());
+    let minor: u32 = kubernetes
+        .strip_prefix("v1.")
+        .and_then(|rest| rest.split('.').next())
+        .and_then(|minor| minor.parse().ok())
+        .ok_or_else(unsupported)?;
+    APIS.into_iter()
+        .find(|api| (api.minors.0..=api.minors.1).contains(&minor))
+        .ok_or_else(unsupported)
+}
+
+/// The whole file.
+pub fn render(facts: &Facts) -> Result<String, Unsupported> {
+    let api = api(&facts.manifest.kubernetes)?;
+    let documents = [
+        init(facts, api),
+        cluster(facts, api),
+        kubelet(),
+        kube_proxy(),
+    ];
+    let documents: Vec<String> = documents
+        .iter()
+        .map(|document| format!("{document:#}\n"))
+        .collect();
+    Ok(documents.join("---\n"))
+}
+
+fn init(facts: &Facts, api: Api) -> Value {
+    let address = facts.address.address.to_string();
+    let socket = "/run/containerd/containerd.sock";
+    json!({
+        "apiVersion": format!("kubeadm.k8s.io/{}", api.version),
+        "kind": "InitConfiguration",
+        "localAPIEndpoint": { "advertiseAddress": address, "bindPort": 6443 },
+        "nodeRegistration": {
+            "name": facts.identity.host_name,
+            "criSocket": if api.socket_is_url { format!("unix://{socket}") } else { socket.to_owned() },
+            // A single machine is control plane and worker at once.
+            "taints": [],
+            "kubeletExtraArgs": args(api, &BTreeMap::from([("node-ip", address.as_str())])),
+        },
+    })
+}
+
+fn cluster(facts: &Facts, api: Api) -> Value {
+    let seed = &facts.seed;
+    let mut server = BTreeMap::from([(
+        "enable-admission-plugins",
+        "NodeRestriction,AlwaysPullImages",
+    )]);
+    for (name, value) in &seed.api_server_args {
+        server.insert(name, value);
+    }
+    let mut document = json!({
+        "apiVersion": format!("kubeadm.k8s.io/{}", api.version),
+        "kind": "ClusterConfiguration",
+        "clusterName": facts.identity.cluster,
+        "kubernetesVersion": facts.manifest.kubernetes,
+        "imageRepository": facts.manifest.image_repository,
+        "controlPlaneEndpoint": format!("{}:6443", facts.endpoint()),
+        "networking": {
+            "dnsDomain": "cluster.local",
+            "podSubnet": seed.network.pods.to_string(),
+            "serviceSubnet": seed.network.services.to_string(),
+        },
+        "etcd": {
+            "external": {
+                "endpoints": ["https://127.0.0.1:2379"],
+                "caFile": format!("{ETCD_PKI}/ca.crt"),
+                "certFile": "/etc/kubernetes/pki/apiserver-etcd-client.crt",
+                "keyFile": "/etc/kubernetes/pki/apiserver-etcd-client.key",
+            },
+        },
+        "apiServer": { "certSANs": sans(facts), "extraArgs": args(api, &server) },
+    });
+    match api.ecdsa {
+        Ecdsa::Gate => document["featureGates"] = json!({ "PublicKeysECDSA": true }),
+        Ecdsa::Algorithm => document["encryptionAlgorithm"] = json!("ECDSA-P256"),
+    }
+    document
+}
+
+/// Each name once, in a fixed order.
+fn sans(facts: &Facts) -> Vec<String> {
+    let mut sans = vec![
+        facts.endpoint(),
+        String::from("127.0.0.1"),
+        String::from("::1"),
+        facts.address.address.to_string(),
+        facts.identity.host_name.clone(),
+    ];
+    for san in &facts.seed.cert_sans {
+        if !sans.contains(san) {
+            sans.push(san.clone());
+        }
+    }
+    sans
+}
+
+fn args(api: Api, args: &BTreeMap<&str, &str>) -> Value {
+    match api.args_are_list {
+        false => json!(args),
+        true => args
+            .iter()
+            .map(|(name, value)| json!({ "name": name, "value": value }))
+            .collect(),
+    }
+}
+
+fn kubelet() -> Value {
+    json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "cgroupDriver": "systemd",
+        "serializeImagePulls": false,
+        "resolvConf": crate::phases::network::RESOLV_CONF,
+        "rotateCertificates": true,
+        "staticPodPath": "/etc/kubernetes/manifests",
+        "nodeStatusUpdateFrequency": "5s",
+    })
+}
+
+fn kube_proxy() -> Value {
+    json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": "iptables",
+        // Zero leaves the kernel's own limits, which grow with memory.
+        "conntrack": { "maxPerCore": 0, "min": 0 },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{api, render};
+    use crate::phases::tests::facts;
+
+    #[test]
+    fn each_version_has_its_api() {
+        for (version, expected) in [
+            ("v1.20.2", Some("v1beta2")),
+            ("v1.29.0", Some("v1beta3")),
+            ("v1.34.1", Some("v1beta4")),
+            ("v1.18.0", None),
+            ("v2.0.0", None),
+            ("1.20", None),
+        ] {
+            assert_eq!(
+                api(version).ok().map(|api| api.version),
+                expected,
+                "{version}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_file_for_v1_20() {
+        insta::assert_snapshot!(render(&facts("v1.20.2")).unwrap());
+    }
+
+    #[test]
+    fn arguments_are_a_list_in_v1beta4() {
+        let text = render(&facts("v1.34.1")).unwrap();
+        assert!(
+            text.contains("\"encryptionAlgorithm\": \"ECDSA-P256\""),
+            "{text}"
+        );
+        assert!(text.contains("\"name\": \"node-ip\""), "{text}");
+    }
+}

@@ -1,0 +1,23 @@
+//! Turns a machine that booted a Seedbed image, and a seed, into a Kubernetes node.
+//!
+//! [`service`] runs the [`engine`] with a plan of [`phases`]; what they do to the machine goes through [`host`],
+//! what they decide is kept in the [`ledger`].
+
+pub mod api;
+pub mod engine;
+pub mod facts;
+pub mod host;
+pub mod initrd;
+pub mod journal;
+pub mod kubeadm;
+pub mod ledger;
+pub mod machine;
+pub mod peers;
+pub mod phase;
+pub mod phases;
+pub mod registry;
+pub mod render;
+pub mod service;
+pub mod sources;
+pub mod status;
+pub mod units;

@@ -1,0 +1,4 @@
+//! The hardware underneath: who this machine is, and which disk it was booted from.
+
+pub mod disk;
+pub mod identity;

@@ -1,0 +1,105 @@
+//! The `firstboot` service and command.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use firstboot::host::{Host, Linux};
+use firstboot::{initrd, peers, phases, registry, service, status};
+
+/// Turns a machine that booted a Seedbed image, and a seed, into a Kubernetes node.
+#[derive(Debug, Parser)]
+#[command(name = "firstboot", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring this machine to Ready, and keep it there (firstboot.service).
+    Run,
+    /// Prepare /etc, /var, machine-id and clock before the real system starts (in the initrd only).
+    Initrd,
+    /// Serve the image's container images on loopback (seedbed-registry.service).
+    Registry {
+        /// The OCI image layout to serve.
+        #[arg(long, default_value = contract::paths::STORE)]
+        store: PathBuf,
+        /// Where to listen.
+        #[arg(long, default_value_t = SocketAddr::from(([127, 0, 0, 1], contract::port::REGISTRY)))]
+        listen: SocketAddr,
+    },
+    /// Say that this machine could not start (emergency.service, which then restarts it).
+    #[command(hide = true)]
+    GiveUp,
+    /// Print the phases in their order.
+    Plan,
+    /// Print how far this machine has come.
+    Status {
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("SEEDBED_LOG")
+                .unwrap_or_else(|_| "info".into()),
+        )
+        .without_time()
+        .init();
+    match run(&cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("firstboot: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<()> {
+    let host: &'static Linux = &Linux;
+    match command {
+        Command::Run => {
+            peers::start(host);
+            service::run(host)
+        }
+        Command::Initrd => initrd::prepare(host, &|line| println!("seedbed: {line}")),
+        Command::Registry { store, listen } => registry::run(store, *listen),
+        Command::GiveUp => {
+            service::give_up(host);
+            Ok(())
+        }
+        Command::Plan => {
+            for phase in phases::FOUNDER {
+                println!("{:<20} after {}", phase.name(), phase.after().join(", "));
+            }
+            Ok(())
+        }
+        Command::Status { json } => print_status(host, *json),
+    }
+}
+
+fn print_status(host: &dyn Host, json: bool) -> anyhow::Result<()> {
+    let path = contract::paths::STATUS;
+    let text = host.read_text(path)?.ok_or_else(|| {
+        anyhow::anyhow!(
+            "there is no {path}; firstboot.service writes it on a machine that runs Seedbed"
+        )
+    })?;
+    if json {
+        println!("{}", text.trim_end());
+    } else {
+        print!(
+            "{}",
+            serde_json::from_str::<status::Status>(&text)?.to_text()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! The phases, one file a subject, and the plans that are lists of them.
+//!
+//! A role is another list, never an `if` inside a phase.
+
+pub mod clock;
+pub mod cni;
+pub mod control_plane;
+pub mod disks;
+pub mod etcd;
+pub mod etcd_certificates;
+pub mod identity;
+pub mod images;
+pub mod kubeadm;
+pub mod kubelet;
+pub mod network;
+pub mod paths;
+pub mod ready;
+pub mod runtime;
+pub mod seed;
+pub mod store;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use crate::phase::Phase;
+
+/// The way of the machine that founds a cluster: first control plane, first member of etcd.
+pub const FOUNDER: &[&dyn Phase] = &[
+    &clock::Clock,
+    &seed::SeedPhase,
+    &network::Configuration,
+    &disks::Disks,
+    &store::Store,
+    &identity::IdentityPhase,
+    &paths::Paths,
+    &images::Images,
+    &runtime::Runtime,
+    &network::NetworkPhase,
+    &etcd_certificates::EtcdCertificates,
+    &etcd::Etcd,
+    &kubeadm::Configuration,
+    &kubeadm::Certificates,
+    &kubeadm::Kubeconfigs,
+    &kubeadm::Manifests,
+    &kubelet::Configuration,
+    &kubelet::Kubelet,
+    &etcd::Healthy,
+    &control_plane::Api,
+    &control_plane::Node,
+    &cni::PodNetwork,
+    &control_plane::KubeProxy,
+    &control_plane::MarkControlPlane,
+    &control_plane::UploadConfig,
+    &control_plane::BootstrapToken,
+    &kubelet::Finalize,
+    &ready::NodeReady,
+    &ready::Pods,
+];

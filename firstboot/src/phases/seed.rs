@@ -1,0 +1,79 @@
+//! Seed: the ledger's, or one that is found somewhere.
+//!
+//! Before: nothing. After: a valid seed is in the ledger, or, on a machine without one, in memory at
+//! [`facts::FOUND_SEED`], from where `identity` accepts it. It never touches a disk.
+
+use crate::facts;
+use crate::host::Host;
+use crate::phase::{Outcome, Phase, State, Trouble};
+use crate::sources;
+
+/// The phase.
+#[derive(Debug)]
+pub struct SeedPhase;
+
+impl Phase for SeedPhase {
+    fn name(&self) -> &'static str {
+        "seed"
+    }
+
+    fn after(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn observe(&self, host: &dyn Host) -> Outcome<State> {
+        Ok(match facts::seed(host)? {
+            Some(_) => State::Done,
+            None => State::Absent,
+        })
+    }
+
+    fn apply(&self, host: &dyn Host) -> Outcome<()> {
+        let search = sources::find(host);
+        let Some(found) = search.found else {
+            return Err(Trouble::Waiting(why_none(&search.rejected)));
+        };
+        if found.seed.expect > 1 {
+            // Each would found a cluster of its own: better none than several of one name.
+            return Err(Trouble::Waiting(format!(
+                "{} expects {} machines, and this version founds clusters of one machine only; \
+                 it goes on once a seed with machines.expect: 1 is there",
+                found.origin, found.seed.expect
+            )));
+        }
+        Ok(host.write(facts::FOUND_SEED, 0o600, found.text.as_bytes())?)
+    }
+}
+
+fn why_none(rejected: &[sources::Rejected]) -> String {
+    let mut why = String::from(
+        "no seed yet; put seed.yaml at the top of a FAT-formatted USB stick, or on the partition SEED",
+    );
+    for one in rejected {
+        why += &format!("\n  {} was not taken: {}", one.origin, one.reason);
+    }
+    why
+}
+
+/// What is to be said about a seed that is attached to a machine whose ledger has one: another cluster's is
+/// refused, another text of the same cluster is not applied. `None` if there is nothing to say.
+pub fn contradiction(host: &dyn Host) -> anyhow::Result<Option<String>> {
+    let (Some(text), Some(founding)) = (crate::ledger::seed(host)?, facts::seed(host)?) else {
+        return Ok(None);
+    };
+    let Some(found) = sources::find(host).found else {
+        return Ok(None);
+    };
+    let same = super::identity::cluster_id(&founding) == super::identity::cluster_id(&found.seed);
+    Ok(match same {
+        _ if found.text == text => None,
+        true => Some(format!(
+            "{} differs from the seed that this machine was founded with, and is not applied",
+            found.origin
+        )),
+        false => Some(format!(
+            "{} is for another cluster, {}; this machine belongs to {} and refuses it",
+            found.origin, found.seed.cluster.name, founding.cluster.name
+        )),
+    })
+}

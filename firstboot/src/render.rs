@@ -1,0 +1,7 @@
+//! Values to the texts of other programs' files. All of it is pure: no file is read or written here.
+
+pub mod cni;
+pub mod containerd;
+pub mod etcd;
+pub mod names;
+pub mod networkd;

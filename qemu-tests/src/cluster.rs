@@ -1,0 +1,141 @@
+//! A cluster as its administrator sees it: through `kubectl`, with a kubeconfig that `seedbed` fetched.
+
+use crate::command::Tool;
+use anyhow::Context;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// `kubectl` and a kubeconfig.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    kubectl: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+impl Cluster {
+    /// Fetches the kubeconfig from the machine whose peer channel is at port `peer` of this host's loopback, for
+    /// its API server at port `api`, and keeps it in `folder`.
+    pub fn fetch(
+        (seedbed, kubectl): (&Path, &Path),
+        seed: &Path,
+        (peer, api): (u16, u16),
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        let kubeconfig = folder.join("kubeconfig");
+        let fetch = Tool::new(seedbed)
+            .arg("kubeconfig")
+            .arg("--seed")
+            .arg(seed)
+            .arg("--out")
+            .arg(&kubeconfig);
+        let fetch = fetch.arg("--address").arg(format!("127.0.0.1:{peer}"));
+        fetch
+            .arg("--server")
+            .arg(format!("https://127.0.0.1:{api}"))
+            .limit(Duration::from_secs(120))
+            .run()?;
+        Ok(Cluster {
+            kubectl: kubectl.to_owned(),
+            kubeconfig,
+        })
+    }
+
+    /// `kubectl` with these arguments; its standard output.
+    pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let tool = Tool::new(&self.kubectl)
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig);
+        Ok(tool
+            .args(["--request-timeout", "50s"])
+            .args(arguments)
+            .run()?
+            .stdout)
+    }
+
+    /// An object, or a list of them.
+    pub fn get(&self, what: &[&str]) -> anyhow::Result<Value> {
+        let text = self.kubectl(&[&["get", "-o", "json"], what].concat())?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("reading kubectl's answer about {}", what.join(" ")))
+    }
+
+    /// Creates or changes an object.
+    pub fn apply(&self, object: &Value) -> anyhow::Result<()> {
+        let file = tempfile::NamedTempFile::new().context("making a temporary file")?;
+        fs::write(file.path(), object.to_string()).context("writing a manifest")?;
+        self.kubectl(&["apply", "-f", &file.path().to_string_lossy()])
+            .map(drop)
+    }
+
+    /// The names of the nodes that are Ready.
+    pub fn ready_nodes(&self) -> anyhow::Result<Vec<String>> {
+        Ok(ready_nodes(&self.get(&["nodes"])?))
+    }
+
+    /// The phase of a pod in the namespace `default`, such as `Running`.
+    pub fn pod_phase(&self, name: &str) -> anyhow::Result<String> {
+        let pod = self.get(&["pod", name])?;
+        Ok(pod["status"]["phase"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned())
+    }
+}
+
+fn ready_nodes(list: &Value) -> Vec<String> {
+    let ready = |node: &&Value| {
+        let conditions = node["status"]["conditions"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        conditions
+            .iter()
+            .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    };
+    let nodes = list["items"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let names = nodes
+        .iter()
+        .filter(ready)
+        .filter_map(|node| node["metadata"]["name"].as_str());
+    names.map(str::to_owned).collect()
+}
+
+/// A ConfigMap with one entry.
+pub fn config_map(name: &str, key: &str, value: &str) -> Value {
+    json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { key: value } })
+}
+
+/// A pod that runs `command` from `image`, which is pulled each time.
+pub fn pod(name: &str, image: &str, command: &[&str]) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
+        "spec": {
+            "containers": [{ "name": "main", "image": image, "imagePullPolicy": "Always", "command": command }],
+            "terminationGracePeriodSeconds": 0,
+            // One machine does everything: it may be a control plane.
+            "tolerations": [{ "operator": "Exists" }],
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ready_nodes_count() {
+        let node = |name: &str, status: &str| {
+            json!({ "metadata": { "name": name }, "status": { "conditions": [
+                { "type": "MemoryPressure", "status": "True" }, { "type": "Ready", "status": status },
+            ] } })
+        };
+        let list = json!({ "items": [node("a", "True"), node("b", "Unknown"), { "metadata": { "name": "c" } }] });
+        assert_eq!(ready_nodes(&list), ["a"]);
+        assert!(ready_nodes(&Value::Null).is_empty());
+    }
+}

@@ -1,0 +1,44 @@
+//! Seeds for machines that live as long as a test.
+
+use anyhow::Context;
+use std::fs::File;
+use std::io::Read;
+
+const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// The text of a seed for one machine with a fresh secret. Images are always "pulled", so that a pod runs only
+/// if the machine itself serves its image.
+pub fn text(cluster: &str) -> anyhow::Result<String> {
+    Ok(format!(
+        "version: 1\ncluster:\n  name: {cluster}\n  secret: {}\n\
+         kubernetes:\n  apiServer:\n    extraArgs:\n      \
+         enable-admission-plugins: NodeRestriction,AlwaysPullImages\n",
+        secret()?
+    ))
+}
+
+fn secret() -> anyhow::Result<String> {
+    let mut bytes = [0; 32];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.context("drawing a secret")?;
+    Ok(bytes
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_what_machines_accept() {
+        let text = text("plant-7").unwrap();
+        let secret = text
+            .lines()
+            .find_map(|line| line.strip_prefix("  secret: "))
+            .unwrap();
+        assert_eq!(secret.len(), 32);
+        assert!(secret.bytes().all(|byte| ALPHABET.contains(&byte)));
+    }
+}

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Measures a build against mmdebstrap (and mkosi where it is installed) for the same package list, in one run
+# on one machine, and prints a Markdown table. Called by `make bench`, which sets SEEDBED_BIN, SEEDBED_FIRSTBOOT
+# and SEEDBED_KUBE.
+#
+#   cold   nothing in the store: fetch, then build (the kernel's page cache dropped before, if root)
+#   warm   everything in the store
+#
+# Each is run RUNS times (3); the median and the spread are shown.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+runs=${RUNS:-3}
+scratch=$(mktemp -d /var/tmp/seedbed-bench.XXXXXX)
+trap 'rm -rf "$scratch"' EXIT
+sources=(--source "kubernetes=file://$SEEDBED_KUBE")
+packages=$(awk '/^packages:/{on=1;next} /^[a-z]/{on=0} on&&/- /{print $2}' profiles/demo/profile.yaml | paste -sd,)
+
+drop_caches() { sync; if [[ -w /proc/sys/vm/drop_caches ]]; then echo 3 > /proc/sys/vm/drop_caches; fi; }
+
+# measure NAME COMMAND...: seconds of each run, and the largest peak memory of any
+measure() {
+  local name=$1 times=() peak=0 seconds kib
+  shift
+  for ((i = 0; i < runs; i++)); do
+    /usr/bin/time -f '%e %M' -o "$scratch/time" "$@" > "$scratch/log" 2>&1 || { cat "$scratch/log" >&2; exit 1; }
+    read -r seconds kib < "$scratch/time"
+    times+=("$seconds")
+    ((kib > peak)) && peak=$kib
+  done
+  printf '%s\n' "${times[@]}" | sort -n | awk -v name="$name" -v peak="$peak" \
+    '{t[NR]=$1} END {printf "| %s | %.1f s | %.1f–%.1f s | %d MiB |\n", name, t[int((NR+1)/2)], t[1], t[NR], peak/1024}'
+}
+
+build() { "$SEEDBED_BIN" build profiles/demo --format raw --out "$scratch/out" --firstboot "$SEEDBED_FIRSTBOOT" "$@"; }
+cold() {
+  rm -rf "$scratch/store"
+  drop_caches
+  "$SEEDBED_BIN" fetch profiles/demo "${sources[@]}" --store "$scratch/store"
+  build --store "$scratch/store"
+}
+export -f build cold drop_caches
+export SEEDBED_BIN SEEDBED_FIRSTBOOT scratch
+export sources_text="${sources[*]}"
+
+echo "load before: $(cut -d' ' -f1-3 /proc/loadavg), $(nproc) cores, $runs runs each"
+echo
+echo '| what | median | spread | peak memory |'
+echo '|---|---|---|---|'
+measure 'seedbed build, warm store' bash -c build
+measure 'seedbed fetch and build, empty store' bash -c "sources=($sources_text); $(declare -f build cold drop_caches); cold"
+if command -v mmdebstrap > /dev/null; then
+  measure 'mmdebstrap, directory only, same packages' bash -c "rm -rf $scratch/mm; mmdebstrap --variant=custom --include=$packages trixie $scratch/mm"
+else
+  echo '| mmdebstrap | not installed | | |'
+fi
+if command -v mkosi > /dev/null; then
+  measure 'mkosi, disk image, same packages' mkosi --force --distribution debian --release trixie --format disk --bootable yes \
+    --package "$packages" --output-dir "$scratch/mkosi" build
+else
+  echo '| mkosi | not installed | | |'
+fi
+echo
+build --json | sed -n '/"bytes"/,/}/p;/"seconds"/,/^  ]/p'

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Builds Kubernetes v1.20.2 from Debian's own source package, for the demo profile and the tests on machines
+# that reach a Debian mirror and nothing else.
+#
+#   kubernetes-from-debian-source.sh OUT [amd64|arm64]
+#
+# OUT gets the layout of the upstream download site, so that a profile for a current Kubernetes differs only
+# in version and source:
+#   OUT/release/v1.20.2/bin/linux/ARCH/{kubelet,kubeadm,kubectl,kube-apiserver,...,pause}{,.sha256}
+#
+# About five minutes on two cores; 2.5 GB of scratch space below OUT/.work-ARCH, removed at the end. A finished
+# OUT is left as it is. Needs apt-get, dpkg-deb, make and gcc.
+#
+# Go 1.15 (bullseye's) is needed: built with Go 1.18 or newer, kubeadm of this version panics in its JSON encoder.
+set -euo pipefail
+out=$(realpath -m "${1:?usage: $0 OUT [ARCH]}") arch=${2:-amd64} version=v1.20.2
+bin=$out/release/$version/bin/linux/$arch work=$out/.work-$arch
+binaries=(kubelet kubectl kubeadm kube-proxy kube-scheduler kube-controller-manager kube-apiserver)
+missing() { for b in "${binaries[@]}" pause; do [[ -s $bin/$b.sha256 ]] || return 0; done; return 1; }
+missing || { echo "already built: $bin"; exit 0; }
+
+# The mirror is the one this machine's apt already uses.
+mirror=${SEEDBED_DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(LABEL)' | awk '$2=="Debian"{print $1; exit}')}
+mirror=${mirror%/}
+[[ -n $mirror ]] || { echo "no Debian mirror in apt's configuration; set SEEDBED_DEBIAN_MIRROR" >&2; exit 1; }
+
+mkdir -p "$work/apt/"{lists/partial,cache/archives/partial,parts} "$bin"
+: > "$work/apt/status"
+key=/usr/share/keyrings/debian-archive-keyring.gpg
+printf 'deb [signed-by=%s arch=amd64] %s bullseye main\ndeb-src [signed-by=%s] %s bookworm main\n' "$key" "$mirror" "$key" "$mirror" > "$work/apt/sources.list"
+apt=(-o Dir::Etc::sourcelist="$work/apt/sources.list" -o Dir::Etc::sourceparts="$work/apt/parts" -o Dir::State::lists="$work/apt/lists"
+     -o Dir::State::status="$work/apt/status" -o Dir::Cache="$work/apt/cache" -o APT::Architectures::=amd64 -o APT::Sandbox::User=root -o Acquire::Languages=none)
+cd "$work"
+apt-get -qq "${apt[@]}" update
+apt-get -qq "${apt[@]}" download golang-1.15-go golang-1.15-src
+apt-get -qq "${apt[@]}" --download-only source kubernetes
+for d in golang-1.15-*.deb; do dpkg-deb -x "$d" go; done
+tar -xzf kubernetes_*.orig.tar.gz
+cd kubernetes-*/
+mkdir -p .go/src/k8s.io && ln -sfn ../../.. .go/src/k8s.io/kubernetes
+export GOROOT=$work/go/usr/lib/go-1.15 GOPATH=$PWD/.go HOME=$work/home CGO_ENABLED=0 GOLDFLAGS="-s -w" GOCACHE=$work/gocache
+export PATH=$GOROOT/bin:$PATH KUBE_GIT_VERSION_FILE=$work/version KUBE_BUILD_PLATFORMS=linux/$arch
+printf "KUBE_GIT_COMMIT='faecb196815e248d3ecfb03c680a4507229c2a56'\nKUBE_GIT_TREE_STATE='clean'\nKUBE_GIT_VERSION='%s'\nKUBE_GIT_MAJOR='1'\nKUBE_GIT_MINOR='20'\n" "$version" > "$work/version"
+make WHAT="${binaries[*]/#/cmd/}"
+case $arch in amd64) cc=gcc ;; arm64) cc=aarch64-linux-gnu-gcc ;; esac
+"$cc" -Os -Wall -static -s -DVERSION=v3.2 -o "_output/local/bin/linux/$arch/pause" build/pause/linux/pause.c
+for b in "${binaries[@]}" pause; do
+  install -m 755 "_output/local/bin/linux/$arch/$b" "$bin/$b"
+  sha256sum < "$bin/$b" | cut -d' ' -f1 > "$bin/$b.sha256"
+done
+cd "$out" && chmod -R u+w "$work" && rm -rf "$work"
+ls -l "$bin"
