@@ -9,7 +9,7 @@
 #   OUT/release/v1.20.2/bin/linux/ARCH/{kubelet,kubeadm,kubectl,kube-apiserver,...,pause}{,.sha256}
 #
 # About five minutes on two cores; 2.5 GB of scratch space below OUT/.work-ARCH, removed at the end. A finished
-# OUT is left as it is. Needs apt-get, dpkg-deb, make and gcc.
+# OUT is left as it is. Needs apt-get, dpkg-deb, make, rsync and gcc.
 #
 # Go 1.15 (bullseye's) is needed: built with Go 1.18 or newer, kubeadm of this version panics in its JSON encoder.
 set -euo pipefail

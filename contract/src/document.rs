@@ -90,7 +90,13 @@ pub fn parse<T: DeserializeOwned + JsonSchema>(
     let mut hidden = report.hidden;
     hidden.extend(problems.iter().filter_map(|problem| problem.hides));
     problems.extend(report.problems);
-    let excerpts = Excerpts::new(text, if secrets { hidden } else { Vec::new() });
+    let excerpts = match secrets {
+        true if problems.iter().any(|problem| problem.obscures) => {
+            Excerpts::only_words(text, &check::names(&schema))
+        }
+        true => Excerpts::new(text, hidden),
+        false => Excerpts::new(text, Vec::new()),
+    };
     if !problems.is_empty() {
         return Err(excerpts.faults(name, problems));
     }

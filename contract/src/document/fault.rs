@@ -115,6 +115,8 @@ pub(super) struct Problem {
     pub(super) hint: Option<String>,
     /// Text that no excerpt may show, because it may be a secret in the wrong place.
     pub(super) hides: Option<Span>,
+    /// Whether values may stand where no key of the schema points at them, so that no value may be shown.
+    pub(super) obscures: bool,
 }
 
 impl Problem {
@@ -124,6 +126,7 @@ impl Problem {
             message: message.into(),
             hint: None,
             hides: None,
+            obscures: false,
         }
     }
 
@@ -134,6 +137,11 @@ impl Problem {
 
     pub(super) fn hides(mut self, span: Span) -> Self {
         self.hides = Some(span);
+        self
+    }
+
+    pub(super) fn obscures(mut self) -> Self {
+        self.obscures = true;
         self
     }
 }

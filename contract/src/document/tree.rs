@@ -153,7 +153,8 @@ impl<'t> Reader<'t, '_> {
                 "a tag (!) is"
             };
             let problem = Problem::new(span.first_line(), format!("{what} not supported here"))
-                .hint("write the value itself, or put it in quotes if it is meant as text");
+                .hint("write the value itself, or put it in quotes if it is meant as text")
+                .obscures();
             self.problems.push(problem);
         }
         let value = match event {
@@ -168,7 +169,8 @@ impl<'t> Reader<'t, '_> {
             Event::MappingStart(..) => self.mapping()?,
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 let problem = Problem::new(span, "an alias (*) is not supported here")
-                    .hint("write the value itself, or put it in quotes if it is meant as text");
+                    .hint("write the value itself, or put it in quotes if it is meant as text")
+                    .obscures();
                 self.problems.push(problem);
                 return Ok(None);
             }
