@@ -51,6 +51,16 @@ pub fn text<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, Faults> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
+/// The line of the first carriage return that ends a line for YAML and not for anybody's editor, so that faults
+/// would point at the wrong place.
+fn lone_carriage_return(text: &str) -> Option<usize> {
+    let at = text
+        .match_indices('\r')
+        .map(|(at, _)| at)
+        .find(|at| !text[at + 1..].starts_with('\n'))?;
+    Some(1 + text[..at].matches('\n').count())
+}
+
 /// Reads a document of type `T`; `name` stands in messages. The faults are all there are, except that what
 /// follows a syntax error is not looked at.
 pub fn parse<T: DeserializeOwned + JsonSchema>(
@@ -65,6 +75,13 @@ pub fn parse<T: DeserializeOwned + JsonSchema>(
         return Err(Faults::whole(name, message, "is this the right file?"));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if let Some(line) = lone_carriage_return(text) {
+        return Err(Faults::whole(
+            name,
+            format!("line {line} has a carriage return that no line feed follows"),
+            "save it with line ends of Unix (LF) or Windows (CRLF)",
+        ));
+    }
     let schema = schemars::schema_for!(T).to_value();
     let secrets = check::holds_secrets(&schema);
     let mut problems = Vec::new();

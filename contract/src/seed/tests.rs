@@ -130,6 +130,17 @@ fn a_secret_that_yaml_takes_for_syntax_is_not_shown() {
 }
 
 #[test]
+fn line_ends_of_windows_are_good_and_lone_carriage_returns_are_not() {
+    parse("seed.yaml", &FULL.replace('\n', "\r\n")).expect("CRLF is a line end");
+    let text = format!("version: 1\ncluster:\n  name: plant-7\n  secret: {SECRET}\rtime: 1\n");
+    let shown = parse("seed.yaml", &text)
+        .expect_err("a lone carriage return")
+        .to_string();
+    assert!(shown.contains("line 4 has a carriage return"), "{shown}");
+    assert!(!shown.contains(SECRET), "{shown}");
+}
+
+#[test]
 fn bad_secrets() {
     for (secret, message) in [
         (
