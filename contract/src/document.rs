@@ -95,7 +95,7 @@ pub fn parse<T: DeserializeOwned + JsonSchema>(
             ));
         }
         Err(Unreadable::Syntax(problem)) => {
-            problems.push(problem);
+            problems.push(*problem);
             let excerpts = match secrets {
                 true => Excerpts::only_words(text, &check::names(&schema)),
                 false => Excerpts::new(text, Vec::new()),

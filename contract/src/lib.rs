@@ -5,6 +5,7 @@
 
 pub mod document;
 pub mod guid;
+pub mod journal;
 pub mod manifest;
 pub mod partition;
 pub mod paths;

@@ -21,3 +21,5 @@ pub const STATE: &str = "/run/seedbed/state";
 pub const DATA: &str = "/run/seedbed/data";
 /// `firstboot status --json`, kept up to date.
 pub const STATUS: &str = "/run/seedbed/status.json";
+/// This boot's journal, lines of [`crate::journal::Transition`].
+pub const JOURNAL: &str = "/run/seedbed/journal.jsonl";

@@ -7,8 +7,10 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use contract::journal::Step;
+
 use crate::host::Host;
-use crate::journal::{Event, Journal};
+use crate::journal::Journal;
 use crate::phase::{Phase, State, Trouble};
 use crate::status::{PhaseStatus, Progress};
 
@@ -76,7 +78,7 @@ impl<'a> Engine<'a> {
                 });
             }
         });
-        self.journal.record(self.host, "machine", Event::Ready, "");
+        self.journal.record(self.host, "machine", Step::Ready, "");
     }
 
     /// The loop. Returns when the phase is done.
@@ -92,21 +94,16 @@ impl<'a> Engine<'a> {
                 Ok(true) => return,
                 Ok(false) => self.host.sleep(POLL),
                 Err(Trouble::Waiting(why)) => {
-                    self.note(phase, Progress::Waiting, Event::Waiting, &why);
+                    self.note(phase, Progress::Waiting, Step::Waiting, &why);
                     self.host.sleep(POLL);
                 }
                 Err(trouble @ Trouble::Transient(_)) => {
-                    self.note(
-                        phase,
-                        Progress::Retrying,
-                        Event::Retry,
-                        &trouble.to_string(),
-                    );
+                    self.note(phase, Progress::Retrying, Step::Retry, &trouble.to_string());
                     self.host.sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 Err(trouble @ Trouble::Permanent(_)) => {
-                    self.note(phase, Progress::Failed, Event::Failed, &trouble.to_string());
+                    self.note(phase, Progress::Failed, Step::Failed, &trouble.to_string());
                     self.host.sleep(LONGEST_PAUSE);
                 }
             }
@@ -132,8 +129,7 @@ impl<'a> Engine<'a> {
     }
 
     fn finish(&self, phase: &dyn Phase) -> bool {
-        self.journal
-            .record(self.host, phase.name(), Event::Done, "");
+        self.journal.record(self.host, phase.name(), Step::Done, "");
         let now = self.host.uptime().as_secs_f64();
         self.change(phase, |status| {
             status.state = Progress::Done;
@@ -153,12 +149,12 @@ impl<'a> Engine<'a> {
         });
         if first {
             self.journal
-                .record(self.host, phase.name(), Event::Apply, why);
+                .record(self.host, phase.name(), Step::Apply, why);
         }
     }
 
     /// Records a trouble when it is a new one.
-    fn note(&self, phase: &dyn Phase, state: Progress, event: Event, why: &str) {
+    fn note(&self, phase: &dyn Phase, state: Progress, event: Step, why: &str) {
         let mut new = false;
         self.change(phase, |status| {
             new = status.state != state || status.why.as_deref() != Some(why);
@@ -229,7 +225,7 @@ mod tests {
     use super::{Engine, check};
     use crate::host::Host;
     use crate::host::fake::Fake;
-    use crate::journal::{Journal, RUNTIME};
+    use crate::journal::Journal;
     use crate::phase::{Outcome, Phase, State, Trouble};
     use crate::status::{PhaseStatus, Progress};
 
@@ -272,7 +268,7 @@ mod tests {
         let seen = std::sync::Mutex::new(Vec::new());
         let publish = |phases: &[PhaseStatus]| *seen.lock().unwrap() = phases.to_vec();
         Engine::new(&host, &journal, plan, &publish).run(plan);
-        let lines = host.text(RUNTIME).unwrap();
+        let lines = host.text(contract::paths::JOURNAL).unwrap();
         let event = |line: &str| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             format!(

@@ -1,54 +1,20 @@
 //! The journal: one JSON line for each transition of a phase. Evidence for people, never read back as truth.
 //!
-//! It goes to `/run/seedbed/journal.jsonl`, to STATE once that is mounted, to the virtio port
-//! `seedbed.status` if the machine has one, and as a plain line to the console.
+//! It goes to `/run/seedbed`, to STATE once that is mounted, to the virtio port if the machine has one, and as a
+//! plain line to the console.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use contract::journal::{Step, Transition};
+use contract::paths;
 
 use crate::host::Host;
 
-/// This boot's journal.
-pub const RUNTIME: &str = "/run/seedbed/journal.jsonl";
 const CONSOLE: &str = "/dev/console";
-const PORT: &str = "/dev/virtio-ports/seedbed.status";
+/// Where udev shows the virtio ports by name.
+const PORTS: &str = "/dev/virtio-ports";
 /// STATE's copy is cut to half of this when it is larger at boot.
 const KEPT: usize = 1 << 20;
-
-/// What happened to a phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Event {
-    /// `firstboot` began.
-    Begin,
-    /// The phase was found not done, and is applied.
-    Apply,
-    /// The phase waits.
-    Waiting,
-    /// The phase failed and is tried again.
-    Retry,
-    /// The phase failed for good.
-    Failed,
-    /// The phase is done.
-    Done,
-    /// Every phase is done.
-    Ready,
-    /// Something that people should know.
-    Note,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    /// Seconds after power-on.
-    at: f64,
-    /// Seconds since 1970.
-    time: u64,
-    phase: &'a str,
-    event: Event,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    why: &'a str,
-}
 
 /// The journal of this boot.
 #[derive(Debug, Default)]
@@ -67,14 +33,14 @@ struct Sinks {
 
 impl Journal {
     /// Records a transition. Sinks that fail are left out: the journal never holds a phase up.
-    pub fn record(&self, host: &dyn Host, phase: &str, event: Event, why: &str) {
+    pub fn record(&self, host: &dyn Host, phase: &str, event: Step, why: &str) {
         let at = (host.uptime().as_secs_f64() * 1000.0).round() / 1000.0;
-        let line = Line {
+        let line = Transition {
             at,
             time: host.now(),
-            phase,
+            phase: phase.to_owned(),
             event,
-            why,
+            why: why.to_owned(),
         };
         let Ok(mut json) = serde_json::to_string(&line) else {
             return;
@@ -82,7 +48,7 @@ impl Journal {
         json.push('\n');
         let mut sinks = self.lock();
         sinks.lines.push_str(&json);
-        let _ = host.append(RUNTIME, json.as_bytes());
+        let _ = host.append(paths::JOURNAL, json.as_bytes());
         sinks.write_state(host, &json);
         sinks.write_port(host);
         host.announce(CONSOLE, console_line(at, phase, event, why).as_bytes());
@@ -95,7 +61,7 @@ impl Journal {
 
 impl Sinks {
     fn write_state(&mut self, host: &dyn Host, json: &str) {
-        let path = format!("{}/journal.jsonl", contract::paths::STATE);
+        let path = format!("{}/journal.jsonl", paths::STATE);
         if self.on_state {
             let _ = host.append(&path, json.as_bytes());
         } else if host.exists(crate::ledger::FOLDER) {
@@ -112,22 +78,23 @@ impl Sinks {
     }
 
     fn write_port(&mut self, host: &dyn Host) {
-        if host.exists(PORT) && host.announce(PORT, &self.lines.as_bytes()[self.on_port..]) {
+        let port = format!("{PORTS}/{}", contract::journal::PORT);
+        if host.exists(&port) && host.announce(&port, &self.lines.as_bytes()[self.on_port..]) {
             self.on_port = self.lines.len();
         }
     }
 }
 
-fn console_line(at: f64, phase: &str, event: Event, why: &str) -> String {
+fn console_line(at: f64, phase: &str, event: Step, why: &str) -> String {
     let verb = match event {
-        Event::Begin => "begin",
-        Event::Apply => "...",
-        Event::Waiting => "waiting:",
-        Event::Retry => "failed, trying again:",
-        Event::Failed => "FAILED:",
-        Event::Done => "done",
-        Event::Ready => "every phase is done",
-        Event::Note => "note:",
+        Step::Begin => "begin",
+        Step::Apply => "...",
+        Step::Waiting => "waiting:",
+        Step::Retry => "failed, trying again:",
+        Step::Failed => "FAILED:",
+        Step::Done => "done",
+        Step::Ready => "every phase is done",
+        Step::Note => "note:",
     };
     let line = format!("seedbed [{at:8.1}] {phase}: {verb} {why}");
     line.trim_end().to_owned() + "\n"

@@ -5,11 +5,12 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use anyhow::Result;
+use contract::journal::Step;
 
 use crate::engine::Engine;
 use crate::facts;
 use crate::host::{Cmd, Host};
-use crate::journal::{Event, Journal};
+use crate::journal::Journal;
 use crate::ledger::{self, Address, Identity};
 use crate::phases;
 use crate::status::{PhaseStatus, Status};
@@ -26,7 +27,7 @@ pub fn run(host: &dyn Host) -> Result<()> {
     journal.record(
         host,
         "machine",
-        Event::Begin,
+        Step::Begin,
         &format!("Kubernetes {kubernetes}"),
     );
     let publish = |phases: &[PhaseStatus]| publish(host, &kubernetes, phases);
@@ -37,7 +38,7 @@ pub fn run(host: &dyn Host) -> Result<()> {
     }
     match phases::seed::contradiction(host) {
         Ok(None) => {}
-        Ok(Some(what)) => journal.record(host, "seed", Event::Note, &what),
+        Ok(Some(what)) => journal.record(host, "seed", Step::Note, &what),
         Err(error) => tracing::warn!("{error:#}"),
     }
     loop {

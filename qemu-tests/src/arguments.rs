@@ -81,7 +81,7 @@ pub fn arguments(
     line.add("-serial", "chardev:serial");
     line.add("-chardev", socket("status", &places.status));
     line.device(
-        json!({ "driver": "virtserialport", "chardev": "status", "name": "seedbed.status" }),
+        json!({ "driver": "virtserialport", "chardev": "status", "name": contract::journal::PORT }),
     );
     line.add("-chardev", socket("qmp", &places.qmp));
     line.add("-mon", "chardev=qmp,mode=control");

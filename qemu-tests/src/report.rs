@@ -1,8 +1,9 @@
 //! What a test measured, as JSON, and where its logs are.
 
-use crate::events::{Observed, Step};
+use crate::events::Observed;
 use crate::machine::Machine;
 use anyhow::Context;
+use contract::journal::Step;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,8 +1,9 @@
 //! The plug is pulled while a machine becomes a node for the first time; it comes back and gets there.
 
 use anyhow::Context;
+use contract::journal::Step;
 use qemu_tests::environment;
-use qemu_tests::events::{Observed, Step};
+use qemu_tests::events::Observed;
 use qemu_tests::machine::{Machine, Spec};
 use qemu_tests::report::say;
 use qemu_tests::stand::{BOOT, Stand};

@@ -1,9 +1,9 @@
 //! Sticks that are no good do no harm, and a good one may come at any moment.
 
 use anyhow::ensure;
+use contract::journal::Step;
 use qemu_tests::disk::Stick;
 use qemu_tests::environment;
-use qemu_tests::events::Step;
 use qemu_tests::machine::Machine;
 use qemu_tests::report::say;
 use qemu_tests::stand::{BOOT, Stand};

@@ -77,7 +77,7 @@ pub(super) enum Unreadable {
     /// The text holds nothing but comments.
     Empty,
     /// The text is not YAML from this place on.
-    Syntax(Problem),
+    Syntax(Box<Problem>),
 }
 
 /// Reads the text; duplicate keys and unsupported features are left out of the tree and added to `problems`.
@@ -127,7 +127,7 @@ impl<'t> Reader<'t, '_> {
         match self.parser.next() {
             None => Ok(None),
             Some(Ok((event, span))) => Ok(Some((event, from_parser(span)))),
-            Some(Err(error)) => Err(Unreadable::Syntax(syntax(self.text, &error))),
+            Some(Err(error)) => Err(Unreadable::Syntax(Box::new(syntax(self.text, &error)))),
         }
     }
 

@@ -2,8 +2,9 @@
 
 use anyhow::Context;
 use clap::Parser;
+use contract::journal::Step;
 use qemu_tests::environment::Environment;
-use qemu_tests::events::{Observed, Step};
+use qemu_tests::events::Observed;
 use qemu_tests::machine::Machine;
 use qemu_tests::stand::{BOOT, Stand};
 use std::io::{IsTerminal, Write};
@@ -110,7 +111,8 @@ impl Progress {
                 Step::Waiting => println!("{at:8.1} s  {phase} waits: {why}"),
                 Step::Retry => println!("{at:8.1} s  {phase} is tried again: {why}"),
                 Step::Failed => println!("{at:8.1} s  {phase} FAILED: {why}"),
-                Step::Begin | Step::Apply | Step::Ready | Step::Other => {}
+                Step::Note => println!("{at:8.1} s  {phase}: {why}"),
+                Step::Begin | Step::Apply | Step::Ready => {}
             }
         }
         self.shown = seen.transitions.len();
