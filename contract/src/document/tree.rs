@@ -104,7 +104,8 @@ pub(super) fn parse(text: &str, problems: &mut Vec<Problem>) -> Result<Node, Unr
     while let Some((event, span)) = reader.next()? {
         if let Event::DocumentStart(..) = event {
             let problem = Problem::new(span, "a second document begins here")
-                .hint("keep one document in the file, and no line that is only ---");
+                .hint("keep one document in the file, and no line that is only ---")
+                .obscures();
             reader.problems.push(problem);
             break;
         }
@@ -207,7 +208,8 @@ impl<'t> Reader<'t, '_> {
             let Value::Scalar { text: key, .. } = key.value else {
                 let problem =
                     Problem::new(key_span.first_line(), "a list or a mapping cannot be a key")
-                        .hint("write KEY: VALUE with a plain word as the key");
+                        .hint("write KEY: VALUE with a plain word as the key")
+                        .obscures();
                 self.problems.push(problem);
                 continue;
             };

@@ -119,13 +119,13 @@ stick:seed.yaml:4:11: the secret has 7 characters, but 32 are expected
 
 #[test]
 fn a_secret_that_yaml_takes_for_syntax_is_not_shown() {
-    for sigil in ["*", "&", "!", "&x ", "!x ", "*x "] {
+    for sigil in ["*", "&", "!", "&x ", "!x ", "*x ", "\n--- "] {
         let text = format!("version: 1\ncluster:\n  name: plant-7\n  secret: {sigil}{SECRET}\n");
         let shown = parse("seed.yaml", &text)
             .expect_err("not a scalar as it stands")
             .to_string();
         assert!(!shown.contains(SECRET), "{sigil}: {shown}");
-        assert!(shown.contains("seed.yaml:4:"), "{sigil}: {shown}");
+        assert!(shown.contains("seed.yaml:"), "{sigil}: {shown}");
     }
 }
 
