@@ -2,6 +2,7 @@
 
 pub mod args;
 mod bake;
+mod inspect;
 mod seed;
 
 use args::{Args, Command};
@@ -13,6 +14,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Fetch(args) => bake::fetch(args),
         Command::Build(args) => bake::build(args),
         Command::Check(args) => bake::check(args),
+        Command::Inspect(args) => inspect::inspect(args),
         Command::Seed(args) => seed::run(args),
         Command::Kubeconfig(args) => seed::kubeconfig(args),
         Command::Schema(args) => args::schema(args),

@@ -44,6 +44,15 @@ pub fn is_sha256(text: &str) -> bool {
             .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
+/// The bytes of a SHA-256 in lower-case hexadecimal; `None` if `text` is no such thing.
+pub fn parse(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    is_sha256(text).then_some(bytes)
+}
+
 /// Passes bytes on and hashes them.
 #[derive(Debug)]
 pub struct HashWriter<W> {

@@ -20,6 +20,7 @@ pub mod fetch;
 pub mod fixture;
 pub mod images;
 pub mod initrd;
+pub mod inspect;
 pub mod lock;
 pub mod output;
 pub mod overlay;

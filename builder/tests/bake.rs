@@ -12,7 +12,9 @@ use builder::digest;
 use loopback::command::{refuse, seedbed_after, succeed};
 use loopback::machine::small_machine;
 use loopback::small::Small;
+use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const BOTH: [&str; 2] = ["--format", "raw,qcow2"];
@@ -110,4 +112,61 @@ fn a_bad_seed_is_not_put_into_an_image() {
         &["seed.yaml", "No such file"],
     );
     assert_eq!(small.names(small.out()), [""; 0]);
+}
+
+#[test]
+fn inspect_shows_what_an_image_holds_and_finds_a_flipped_bit() {
+    let small = locked();
+    succeed(small.command("build").args(BOTH));
+    let file = |end: &str| small.out().join(format!("seedbed-small-amd64.{end}"));
+    let look = |image: &Path| -> Value {
+        let mut command = seedbed_after("true", small.dir.path());
+        command
+            .arg("inspect")
+            .arg(image)
+            .args(["--verify", "--json"]);
+        let out = command.output().unwrap();
+        let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let damaged = report["damage"] != serde_json::json!([]);
+        assert_eq!(out.status.code(), Some(i32::from(damaged)), "{report:#}");
+        report
+    };
+    let raw = look(&file("raw"));
+    assert_eq!(raw["verified"], serde_json::json!(["ROOT", "STORE"]));
+    assert_eq!(raw["manifest"]["profile"], "small");
+    let line = raw["boot"][0]["commandLine"].as_str().unwrap();
+    assert!(line.contains("roothash="), "{line}");
+    let qcow2 = look(&file("qcow2"));
+    assert_eq!(qcow2["format"], "qcow2");
+    assert_eq!(qcow2["partitions"], raw["partitions"]);
+
+    for part in raw["partitions"].as_array().unwrap() {
+        let name = part["name"].as_str().unwrap();
+        if !["ROOT", "STORE", "ROOT-VERITY"].contains(&name) {
+            continue;
+        }
+        let disk = fs::File::options()
+            .read(true)
+            .write(true)
+            .open(file("raw"))
+            .unwrap();
+        // In the second block, which every one of them has.
+        let at = part["offset"].as_u64().unwrap() + 5000;
+        let mut byte = [0];
+        disk.read_exact_at(&mut byte, at).unwrap();
+        disk.write_all_at(&[byte[0] ^ 1], at).unwrap();
+        let damage = look(&file("raw"))["damage"].to_string();
+        let data = name.trim_end_matches("-VERITY");
+        assert!(
+            damage.contains(&format!("checking {data} against its root hash")),
+            "{name}: {damage}"
+        );
+        disk.write_all_at(&byte, at).unwrap();
+    }
+    let mut none = seedbed_after("true", small.dir.path());
+    refuse(
+        none.arg("inspect")
+            .arg(small.profile().join("profile.yaml")),
+        &["profile.yaml", "reading the partitions"],
+    );
 }

@@ -29,6 +29,8 @@ pub enum Command {
     Fetch(FetchArgs),
     /// Bake images from a locked profile: no root, no network, no other program.
     Build(BuildArgs),
+    /// Show what a disk image holds, and check it against its hashes.
+    Inspect(InspectArgs),
     /// Make and check seeds.
     #[command(subcommand)]
     Seed(SeedCommand),
@@ -66,6 +68,14 @@ pub struct PlaceArgs {
     pub debian_mirror: Option<String>,
 }
 
+/// Where blobs are kept.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct StoreArgs {
+    /// The store of blobs [default: seedbed/store below the user's cache folder].
+    #[arg(long, value_name = "DIR", env = "SEEDBED_STORE")]
+    pub store: Option<PathBuf>,
+}
+
 /// `seedbed lock`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct LockArgs {
@@ -75,9 +85,9 @@ pub struct LockArgs {
     /// Where sources are.
     #[command(flatten)]
     pub places: PlaceArgs,
-    /// The store, which manifests of images go into [default: seedbed/store below the user's cache folder].
-    #[arg(long, value_name = "DIR", env = "SEEDBED_STORE")]
-    pub store: Option<PathBuf>,
+    /// Where blobs are kept.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Resolve, and fail if the lock is not the same; write nothing.
     #[arg(long)]
     pub check: bool,
@@ -92,9 +102,9 @@ pub struct FetchArgs {
     /// Where sources are.
     #[command(flatten)]
     pub places: PlaceArgs,
-    /// The store [default: seedbed/store below the user's cache folder].
-    #[arg(long, value_name = "DIR", env = "SEEDBED_STORE")]
-    pub store: Option<PathBuf>,
+    /// Where blobs are kept.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Print one JSON object for each finished item.
     #[arg(long)]
     pub json: bool,
@@ -115,15 +125,28 @@ pub struct BuildArgs {
     /// The folder to write to.
     #[arg(long, default_value = "out")]
     pub out: PathBuf,
-    /// The store [default: seedbed/store below the user's cache folder].
-    #[arg(long, value_name = "DIR", env = "SEEDBED_STORE")]
-    pub store: Option<PathBuf>,
+    /// Where blobs are kept.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// The firstboot program for the image [default: firstboot beside this program].
     #[arg(long, value_name = "FILE")]
     pub firstboot: Option<PathBuf>,
     /// A seed to put on the image's SEED partition.
     #[arg(long, value_name = "FILE")]
     pub seed: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `seedbed inspect`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct InspectArgs {
+    /// The image, raw or qcow2; it is only read.
+    pub image: PathBuf,
+    /// Check every block of root and store against the hash that the unified kernel image vouches for.
+    #[arg(long)]
+    pub verify: bool,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,

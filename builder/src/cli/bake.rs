@@ -1,7 +1,7 @@
 //! `seedbed check`, `lock`, `fetch` and `build`.
 
 use crate::build::{self, Request};
-use crate::cli::args::{BuildArgs, FetchArgs, LockArgs, PlaceArgs, ProfileArgs};
+use crate::cli::args::{BuildArgs, FetchArgs, LockArgs, PlaceArgs, ProfileArgs, StoreArgs};
 use crate::debian::date::Date;
 use crate::fetch;
 use crate::images::reference::Reference;
@@ -171,8 +171,8 @@ fn locate(profile: &Profile, args: PlaceArgs) -> anyhow::Result<Sources> {
     )
 }
 
-fn open_store(dir: Option<PathBuf>) -> anyhow::Result<Store> {
-    match dir {
+fn open_store(args: StoreArgs) -> anyhow::Result<Store> {
+    match args.store {
         Some(dir) => Store::open(&dir),
         None => Store::open(&Store::default_dir()?),
     }
