@@ -20,6 +20,7 @@ pub mod seed;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod time_servers;
 
 use crate::phase::Phase;
 
@@ -35,6 +36,7 @@ pub const FOUNDER: &[&dyn Phase] = &[
     &images::Images,
     &runtime::Runtime,
     &network::NetworkPhase,
+    &time_servers::TimeServers,
     &etcd_certificates::EtcdCertificates,
     &etcd::Etcd,
     &kubeadm::Configuration,

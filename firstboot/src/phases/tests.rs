@@ -12,8 +12,7 @@ use crate::phase::{Phase, State, Trouble};
 
 const SECTORS: u64 = 40_000;
 
-pub(crate) const SEED: &str =
-    "version: 1\ncluster:\n  name: plant\n  secret: abcdefghijklmnopqrstuvwxyz234567\n";
+pub(crate) const SEED: &str = "version: 1\ncluster:\n  name: plant\n  secret: abcdefghijklmnopqrstuvwxyz234567\ntime: {servers: [ntp.plant.example]}\n";
 
 pub(crate) fn facts(kubernetes: &str) -> Facts {
     let identity = Identity {
