@@ -219,7 +219,8 @@ impl<E: Effects> Disk<E> {
         let mut folders = vec![self.files(id)];
         while let Some(folder) = folders.pop() {
             let reading = || format!("measuring {}", folder.display());
-            let Some(metadata) = unless_missing(fs::symlink_metadata(&folder)).with_context(reading)?
+            let Some(metadata) =
+                unless_missing(fs::symlink_metadata(&folder)).with_context(reading)?
             else {
                 continue;
             };

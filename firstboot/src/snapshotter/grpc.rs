@@ -143,8 +143,7 @@ where
     Q: Send + 'static,
     A: Send + 'static,
 {
-    type Response =
-        tonic::Response<tokio_stream::Iter<std::vec::IntoIter<Result<A, Status>>>>;
+    type Response = tonic::Response<tokio_stream::Iter<std::vec::IntoIter<Result<A, Status>>>>;
     type Error = Status;
     type Future = BoxFuture<Self::Response, Status>;
 

@@ -81,7 +81,6 @@ impl Store {
         let link = fs::read_link(self.root.join(STORE_CHAINS).join(&chain.0)).ok()?;
         let number = link.strip_prefix("..").ok()?.strip_prefix(STORE_LAYERS);
         let layer = Layer(number.ok()?.to_str()?.parse().ok()?);
-        // A number such as 007 parses, and names another folder.
         self.path(layer).is_dir().then_some(layer)
     }
 }

@@ -1,13 +1,12 @@
 //! containerd with a root of its own, with the snapshotter as a process beside it.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// containerd's programs are on the path or in the folder `SEEDBED_CONTAINERD`, and this is root.
-pub fn available() -> Result<(), &'static str> {
+pub(crate) fn available() -> Result<(), &'static str> {
     if !rustix::process::geteuid().is_root() {
         return Err("mounting needs root");
     }
@@ -16,8 +15,14 @@ pub fn available() -> Result<(), &'static str> {
     };
     let text = String::from_utf8_lossy(&output.stdout);
     // Before, `ctr` fetched every layer before it asked any snapshotter.
-    match text.split(' ').nth(2).is_some_and(|version| version < "1.7") {
-        true => Err("containerd is older than 1.7 (SEEDBED_CONTAINERD can name another one's folder)"),
+    match text
+        .split(' ')
+        .nth(2)
+        .is_some_and(|version| version < "1.7")
+    {
+        true => {
+            Err("containerd is older than 1.7 (SEEDBED_CONTAINERD can name another one's folder)")
+        }
         false => Ok(()),
     }
 }
@@ -30,14 +35,14 @@ fn program(name: &str) -> Command {
 }
 
 /// All of it in one temporary folder; processes and mounts end with it.
-pub struct Stand {
-    pub dir: tempfile::TempDir,
+pub(crate) struct Stand {
+    pub(crate) dir: tempfile::TempDir,
     processes: Vec<(&'static str, Child)>,
     mounted: Vec<PathBuf>,
 }
 
 impl Stand {
-    pub fn new() -> Stand {
+    pub(crate) fn new() -> Stand {
         Stand {
             dir: tempfile::tempdir().unwrap(),
             processes: Vec::new(),
@@ -45,16 +50,16 @@ impl Stand {
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.path("store")
     }
 
     /// Shows the store as a machine does: nothing in it can be written or run.
-    pub fn seal_store(&mut self) {
+    pub(crate) fn seal_store(&mut self) {
         let store = self.store();
         run(Command::new("mount").arg("--bind").args([&store, &store]));
         let options = "remount,bind,ro,nodev,nosuid,noexec";
@@ -62,23 +67,13 @@ impl Stand {
         self.mounted.push(store);
     }
 
-    pub fn unseal_store(&self) {
+    pub(crate) fn unseal_store(&self) {
         run(Command::new("mount")
             .args(["-o", "remount,bind,rw"])
             .arg(self.store()));
     }
 
-    /// Serves the store's images; containerd then pulls every name from there.
-    pub fn start_registry(&self) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let hosts = firstboot::render::containerd::hosts(listener.local_addr().unwrap().port());
-        fs::create_dir_all(self.path("certs.d/_default")).unwrap();
-        fs::write(self.path("certs.d/_default/hosts.toml"), hosts).unwrap();
-        let store = self.store();
-        std::thread::spawn(move || firstboot::registry::serve(&store, listener).unwrap());
-    }
-
-    pub fn start_snapshotter(&mut self) {
+    pub(crate) fn start_snapshotter(&mut self) {
         let _ = fs::remove_file(self.path("run/snapshotter.sock"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_firstboot"));
         command.arg("snapshotter");
@@ -91,22 +86,32 @@ impl Stand {
     }
 
     /// Kills the snapshotter as a power cut would.
-    pub fn kill_snapshotter(&mut self) {
-        let at = self.processes.iter().position(|(name, _)| *name == "snapshotter");
+    pub(crate) fn kill_snapshotter(&mut self) {
+        let at = self
+            .processes
+            .iter()
+            .position(|(name, _)| *name == "snapshotter");
         let (_, mut child) = self.processes.remove(at.unwrap());
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// Resident memory of the snapshotter, in KiB.
-    pub fn snapshotter_memory(&self) -> u64 {
-        let (_, child) = self.processes.iter().find(|(name, _)| *name == "snapshotter").unwrap();
+    pub(crate) fn snapshotter_memory(&self) -> u64 {
+        let (_, child) = self
+            .processes
+            .iter()
+            .find(|(name, _)| *name == "snapshotter")
+            .unwrap();
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS"))
+            .unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    pub fn start_containerd(&mut self) {
+    pub(crate) fn start_containerd(&mut self) {
         let dir = self.dir.path().display();
         let config = format!(
             r#"version = 2
@@ -121,7 +126,6 @@ address = "{dir}/containerd.sock.ttrpc"
 type = "snapshot"
 address = "{dir}/run/snapshotter.sock"
 [plugins."io.containerd.transfer.v1.local"]
-config_path = "{dir}/certs.d"
 [[plugins."io.containerd.transfer.v1.local".unpack_config]]
 platform = "linux"
 snapshotter = "seedbed"
@@ -159,7 +163,7 @@ differ = "walking"
     }
 
     /// Standard output of `ctr`, or the end of its errors.
-    pub fn try_ctr(&self, args: &[&str]) -> Result<String, String> {
+    pub(crate) fn try_ctr(&self, args: &[&str]) -> Result<String, String> {
         let mut command = program("ctr");
         command.arg("--address").arg(self.path("containerd.sock"));
         let output = command.args(args).stdin(Stdio::null()).output().unwrap();
@@ -169,7 +173,7 @@ differ = "walking"
         }
     }
 
-    pub fn ctr(&self, args: &[&str]) -> String {
+    pub(crate) fn ctr(&self, args: &[&str]) -> String {
         self.try_ctr(args).unwrap_or_else(|error| {
             let log = fs::read_to_string(self.path("containerd.log")).unwrap_or_default();
             panic!("ctr {}: {error}\n{log}", args.join(" "))
@@ -177,19 +181,33 @@ differ = "walking"
     }
 
     /// `ctr snapshots` on a snapshotter.
-    pub fn snapshots(&self, snapshotter: &str, args: &[&str]) -> Result<String, String> {
+    pub(crate) fn snapshots(&self, snapshotter: &str, args: &[&str]) -> Result<String, String> {
         let all = [&["snapshots", "--snapshotter", snapshotter], args].concat();
         self.try_ctr(&all)
     }
 
-    /// Pulls as the CRI plugin does: in containerd, asking the snapshotter before anything is fetched.
-    pub fn pull(&self, namespace: &str, snapshotter: &str, image: &str) {
-        let args = ["-n", namespace, "images", "pull", "--local=false", "--snapshotter", snapshotter, image];
-        self.ctr(&args);
+    /// Takes an image in as the CRI plugin does when it pulls: containerd asks the snapshotter for each layer
+    /// before it asks for the layer's blob. The archive's image is called like the archive.
+    pub(crate) fn take(&self, namespace: &str, snapshotter: &str, archive: &Path) {
+        let base = format!(
+            "registry.test/{}",
+            archive.file_stem().unwrap().to_str().unwrap()
+        );
+        let archive = archive.to_str().unwrap();
+        let import = [
+            "-n",
+            namespace,
+            "images",
+            "import",
+            "--local=false",
+            "--base-name",
+            &base,
+        ];
+        self.ctr(&[&import[..], &["--snapshotter", snapshotter, archive]].concat());
     }
 
     /// Carries out the mounts that the snapshotter gives for the snapshot.
-    pub fn mount(&mut self, key: &str) -> PathBuf {
+    pub(crate) fn mount(&mut self, key: &str) -> PathBuf {
         let target = self.path(&format!("mnt-{key}"));
         fs::create_dir_all(&target).unwrap();
         let line = self.snapshots("seedbed", &["mounts", target.to_str().unwrap(), key]);
@@ -198,7 +216,7 @@ differ = "walking"
         target
     }
 
-    pub fn unmount(&mut self, target: &Path) {
+    pub(crate) fn unmount(&mut self, target: &Path) {
         run(Command::new("umount").arg(target));
         self.mounted.retain(|mounted| mounted != target);
     }
@@ -217,7 +235,7 @@ impl Drop for Stand {
 }
 
 /// Runs a command that has to succeed.
-pub fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command.output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {error}");

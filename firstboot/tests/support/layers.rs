@@ -15,22 +15,16 @@ fn hex(bytes: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// An OCI image layout that grows.
-pub struct Layout {
-    root: PathBuf,
-    index: Vec<Value>,
-}
-
 /// A layer as a tar archive.
 #[derive(Clone)]
-pub struct Layer {
+pub(crate) struct Layer {
     archive: Vec<u8>,
-    pub digest: String,
+    pub(crate) digest: String,
 }
 
 impl Layer {
     /// Packs a folder: whiteouts in it are files called `.wh.NAME`.
-    pub fn pack(folder: &Path) -> Layer {
+    pub(crate) fn pack(folder: &Path) -> Layer {
         let archive = folder.with_extension("tar");
         run(Command::new("tar")
             .args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "-cf"])
@@ -44,71 +38,69 @@ impl Layer {
 }
 
 /// The chain ID of layers, the lowest first: 64 digits.
-pub fn chain(layers: &[&Layer]) -> String {
+pub(crate) fn chain(layers: &[&Layer]) -> String {
     let (first, rest) = layers.split_first().unwrap();
     rest.iter().fold(first.digest.clone(), |below, layer| {
         hex(format!("sha256:{below} sha256:{}", layer.digest).as_bytes())
     })
 }
 
-impl Layout {
-    pub fn new(root: &Path) -> Layout {
-        fs::create_dir_all(root.join("blobs/sha256")).unwrap();
-        fs::create_dir_all(root.join("layers")).unwrap();
-        fs::create_dir_all(root.join("chains")).unwrap();
-        let layout = Layout {
-            root: root.to_owned(),
-            index: Vec::new(),
-        };
-        layout.write_index();
-        layout
-    }
+fn blob(root: &Path, media_type: &str, bytes: &[u8]) -> Value {
+    let digest = hex(bytes);
+    fs::write(root.join("blobs/sha256").join(&digest), bytes).unwrap();
+    json!({"mediaType": media_type, "digest": format!("sha256:{digest}"), "size": bytes.len()})
+}
 
-    fn write_index(&self) {
-        let index = json!({"schemaVersion": 2, "manifests": self.index});
-        fs::write(self.root.join("index.json"), index.to_string()).unwrap();
-        fs::write(self.root.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+/// The archive of an OCI image layout with the image `registry.test/NAME:1`. Of its layers only those in `with`
+/// have their blob in it.
+pub(crate) fn image(dir: &Path, name: &str, layers: &[&Layer], with: &[&Layer]) -> PathBuf {
+    const TYPE: &str = "application/vnd.oci.image";
+    let root = dir.join(format!("{name}-layout"));
+    fs::create_dir_all(root.join("blobs/sha256")).unwrap();
+    for layer in with {
+        blob(&root, "", &layer.archive);
     }
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let id = |layer: &&Layer| format!("sha256:{}", layer.digest);
+    let ids: Vec<String> = layers.iter().map(id).collect();
+    let config = json!({"architecture": arch, "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": ids}});
+    let config = blob(
+        &root,
+        &format!("{TYPE}.config.v1+json"),
+        config.to_string().as_bytes(),
+    );
+    let descriptor = |layer: &&Layer| json!({"mediaType": format!("{TYPE}.layer.v1.tar"), "digest": id(layer), "size": layer.archive.len()});
+    let layers: Vec<Value> = layers.iter().map(descriptor).collect();
+    let kind = format!("{TYPE}.manifest.v1+json");
+    let manifest =
+        json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers});
+    let mut entry = blob(&root, &kind, manifest.to_string().as_bytes());
+    entry["annotations"] = json!({"io.containerd.image.name": format!("registry.test/{name}:1")});
+    let index = json!({"schemaVersion": 2, "manifests": [entry]});
+    fs::write(root.join("index.json"), index.to_string()).unwrap();
+    fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    let archive = dir.join(format!("{name}.tar"));
+    let mut tar = Command::new("tar");
+    tar.arg("-cf").arg(&archive).arg("-C").arg(&root);
+    run(tar.args(["oci-layout", "index.json", "blobs"]));
+    archive
+}
 
-    fn blob(&self, media_type: &str, bytes: &[u8]) -> Value {
-        let digest = hex(bytes);
-        fs::write(self.root.join("blobs/sha256").join(&digest), bytes).unwrap();
-        json!({"mediaType": media_type, "digest": format!("sha256:{digest}"), "size": bytes.len()})
+/// Puts an unpacked layer into the store.
+pub(crate) fn unpacked(store: &Path, number: u32, chain: &str, tree: &Path) {
+    for folder in ["layers", "chains"] {
+        fs::create_dir_all(store.join(folder)).unwrap();
     }
-
-    /// Adds an image. Of its layers only those named `with` have their blob in the store.
-    pub fn image(&mut self, name: &str, layers: &[&Layer], with: &[&Layer]) {
-        for layer in with {
-            self.blob("", &layer.archive);
-        }
-        let arch = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        let ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", layer.digest)).collect();
-        let config = json!({"architecture": arch, "os": "linux", "config": {},
-            "rootfs": {"type": "layers", "diff_ids": ids}});
-        let config = self.blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
-        let descriptors: Vec<Value> = layers
-            .iter()
-            .map(|layer| {
-                json!({"mediaType": "application/vnd.oci.image.layer.v1.tar",
-                    "digest": format!("sha256:{}", layer.digest), "size": layer.archive.len()})
-            })
-            .collect();
-        let media_type = "application/vnd.oci.image.manifest.v1+json";
-        let manifest = json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": descriptors});
-        let mut entry = self.blob(media_type, manifest.to_string().as_bytes());
-        entry["annotations"] = json!({"org.opencontainers.image.ref.name": name});
-        self.index.push(entry);
-        self.write_index();
-    }
-
-    /// Puts an unpacked layer into the store.
-    pub fn unpacked(&self, number: u32, chain: &str, tree: &Path) {
-        let place = self.root.join("layers").join(number.to_string());
-        run(Command::new("cp").arg("-a").args([tree, &place]));
-        symlink(format!("../layers/{number}"), self.root.join("chains").join(chain)).unwrap();
-    }
+    let place = store.join("layers").join(number.to_string());
+    run(Command::new("cp").arg("-a").args([tree, &place]));
+    symlink(
+        format!("../layers/{number}"),
+        store.join("chains").join(chain),
+    )
+    .unwrap();
 }
