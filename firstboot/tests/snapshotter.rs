@@ -1,6 +1,8 @@
 //! The snapshotter under a real containerd: images of the store without their blobs, others on top of them,
 //! containers that write, and a snapshotter that is killed in between. Needs root and containerd's programs.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests too.
+
 #[path = "support/containerd.rs"]
 mod containerd;
 #[path = "support/layers.rs"]

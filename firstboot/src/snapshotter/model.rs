@@ -1,5 +1,6 @@
 //! What snapshots there are, and what becomes of them: decisions without effects.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -147,11 +148,13 @@ impl Model {
         let mut by_name: BTreeMap<String, Record> = BTreeMap::new();
         let mut left_out = BTreeSet::new();
         for record in records {
-            let name = record.snapshot.name.clone();
-            if by_name.contains_key(&name) {
-                left_out.insert(name);
-            } else {
-                by_name.insert(name, record);
+            match by_name.entry(record.snapshot.name.clone()) {
+                Entry::Occupied(taken) => {
+                    left_out.insert(taken.key().clone());
+                }
+                Entry::Vacant(free) => {
+                    free.insert(record);
+                }
             }
         }
         loop {
