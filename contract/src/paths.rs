@@ -6,6 +6,11 @@ pub const MANIFEST: &str = "/usr/lib/seedbed/manifest.json";
 pub const REPART: &str = "/usr/lib/seedbed/repart.d";
 /// Where the store's erofs is mounted: an OCI image layout (`oci-layout`, `index.json`, `blobs/`).
 pub const STORE: &str = "/usr/lib/seedbed/store";
+/// In the store: one folder a layer, by number, unpacked as overlayfs wants it (whiteouts are character devices
+/// 0/0, opaque directories have the attribute `trusted.overlay.opaque`).
+pub const STORE_LAYERS: &str = "layers";
+/// In the store: for each layer a link by the 64 digits of its chain ID, to `../layers/NUMBER`.
+pub const STORE_CHAINS: &str = "chains";
 /// The `firstboot` program.
 pub const FIRSTBOOT: &str = "/usr/bin/firstboot";
 /// A seed baked into the image, if any.

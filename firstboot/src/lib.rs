@@ -18,6 +18,7 @@ pub mod phases;
 pub mod registry;
 pub mod render;
 pub mod service;
+pub mod snapshotter;
 pub mod sources;
 pub mod status;
 pub mod units;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use firstboot::host::{Host, Linux};
-use firstboot::{initrd, peers, phases, registry, service, status};
+use firstboot::{initrd, peers, phases, registry, service, snapshotter, status};
 
 /// Turns a machine that booted a Seedbed image, and a seed, into a Kubernetes node.
 #[derive(Debug, Parser)]
@@ -30,6 +30,18 @@ enum Command {
         /// Where to listen.
         #[arg(long, default_value_t = SocketAddr::from(([127, 0, 0, 1], contract::port::REGISTRY)))]
         listen: SocketAddr,
+    },
+    /// Give containerd the file systems of containers, on the image's layers in place (seedbed-snapshotter.service).
+    Snapshotter {
+        /// The folder with `layers` and `chains`.
+        #[arg(long, default_value = contract::paths::STORE)]
+        store: PathBuf,
+        /// Where snapshots are kept.
+        #[arg(long, default_value = snapshotter::ROOT)]
+        root: PathBuf,
+        /// The folder of the socket.
+        #[arg(long, default_value = snapshotter::RUN)]
+        run: PathBuf,
     },
     /// Say that this machine could not start (emergency.service, which then restarts it).
     #[command(hide = true)]
@@ -72,6 +84,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         }
         Command::Initrd => initrd::prepare(host, &|line| println!("seedbed: {line}")),
         Command::Registry { store, listen } => registry::run(store, *listen),
+        Command::Snapshotter { store, root, run } => snapshotter::run(store, root, run),
         Command::GiveUp => {
             service::give_up(host);
             Ok(())

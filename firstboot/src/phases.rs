@@ -17,6 +17,7 @@ pub mod paths;
 pub mod ready;
 pub mod runtime;
 pub mod seed;
+pub mod snapshotter;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -34,6 +35,7 @@ pub const FOUNDER: &[&dyn Phase] = &[
     &identity::IdentityPhase,
     &paths::Paths,
     &images::Images,
+    &snapshotter::Snapshotter,
     &runtime::Runtime,
     &network::NetworkPhase,
     &time_servers::TimeServers,

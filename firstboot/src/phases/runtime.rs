@@ -1,7 +1,7 @@
 //! Runtime: containerd runs, and asks the registry on loopback for every image.
 //!
-//! Before: `/var/lib/containerd` is on DATA. After: its configuration is in `/etc/containerd` (memory), and
-//! `containerd.service` is active.
+//! Before: `/var/lib/containerd` is on DATA, and the snapshotter serves. After: containerd's configuration is in
+//! `/etc/containerd` (memory), and `containerd.service` is active.
 
 use crate::facts;
 use crate::host::Host;
@@ -23,7 +23,7 @@ impl Phase for Runtime {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["paths"]
+        &["snapshotter"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {

@@ -138,6 +138,7 @@ fn machine() -> Fake {
         );
         match unit {
             "containerd.service" => host.put("/run/containerd/containerd.sock", ""),
+            "seedbed-snapshotter.service" => host.put("/run/seedbed/snapshotter.sock", ""),
             "etcd.service" => host.put("/var/lib/etcd/member/snap", ""),
             _ => {}
         }
