@@ -6,6 +6,10 @@ pub const MANIFEST: &str = "/usr/lib/seedbed/manifest.json";
 pub const REPART: &str = "/usr/lib/seedbed/repart.d";
 /// Where the store's erofs is mounted: an OCI image layout (`oci-layout`, `index.json`, `blobs/`).
 pub const STORE: &str = "/usr/lib/seedbed/store";
+/// Below the store: each image layer's tree in overlayfs form, named by a number.
+pub const STORE_LAYERS: &str = "layers";
+/// Below the store: links into [`STORE_LAYERS`], named by the hexadecimal part of a layer's chain ID.
+pub const STORE_CHAINS: &str = "chains";
 /// The `firstboot` program.
 pub const FIRSTBOOT: &str = "/usr/bin/firstboot";
 /// A seed baked into the image, if any.
