@@ -121,6 +121,8 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
     let mut report = disk.finish(&request.formats)?;
     stages.done("write");
     report.bytes.insert("initrd".into(), initrd.len());
+    let parts = store.bytes.map(|(part, bytes)| (part.to_owned(), bytes));
+    report.bytes.extend(parts);
     report.root_hash = digest::hex(&root_hash);
     report.store_hash = digest::hex(&store_hash);
     report.seconds = stages.finish();

@@ -13,7 +13,8 @@
 //!
 //! Everything is little-endian, in blocks of 4096 bytes, with the layouts "flat plain" and "flat inline" that
 //! every kernel since 5.4 mounts. Nothing is compressed, and no device but the image itself is used.
-//! Hard links become separate inodes that share their blocks. The format is described in the kernel's
+//! Hard links become separate inodes that share their blocks, or names of one inode if [`Options`] ask for it.
+//! The format is described in the kernel's
 //! `Documentation/filesystems/erofs.rst` and `fs/erofs/erofs_fs.h`.
 
 mod dirent;
@@ -44,6 +45,9 @@ pub struct Options {
     pub label: String,
     /// Whether modification times later than `epoch` become `epoch`.
     pub clamp_mtimes: bool,
+    /// Whether files of the same [`Content`](crate::tree::Content) and the same metadata become names of one
+    /// inode.
+    pub hard_links: bool,
 }
 
 /// What an image consists of.

@@ -29,6 +29,7 @@ fn options() -> Options {
         epoch: EPOCH,
         label: "seedbed-root".to_owned(),
         clamp_mtimes: true,
+        hard_links: false,
     }
 }
 
@@ -351,6 +352,46 @@ fn files_of_the_same_content_share_their_blocks() {
     let image = Image::open(image_of(&tree)).unwrap();
     let place = |path| image.lookup(path).unwrap().data_position().unwrap();
     assert_eq!(place("shared/a"), place("shared/b"));
+}
+
+#[test]
+fn hard_links_are_names_of_one_inode() {
+    let mut tree = Tree::new();
+    let content = Content::from(pattern(4, 9000));
+    let paths = ["a/first", "a/second", "b/third"];
+    for path in paths {
+        let kind = Kind::File(content.clone());
+        put(&mut tree, path, kind, meta(0o644, 1, 2, EPOCH));
+    }
+    let kind = Kind::File(content);
+    put(&mut tree, "b/mode", kind, meta(0o755, 1, 2, EPOCH));
+    let kind = Kind::File(pattern(4, 9000).into());
+    put(&mut tree, "b/copy", kind, meta(0o644, 1, 2, EPOCH));
+    let options = Options {
+        hard_links: true,
+        ..options()
+    };
+    let mut bytes = Vec::new();
+    let summary = erofs::write(&tree, &options, &mut bytes).unwrap();
+    // The root, two directories, and three files.
+    assert_eq!(summary.inodes, 6);
+    assert_eq!(summary.shared, 2 * 4096);
+    let file = image_file(&bytes);
+    let image = Image::open(bytes).unwrap();
+    assert_same(&tree, &image);
+    let first = image.lookup(paths[0]).unwrap();
+    assert_eq!(first.nlink(), 3);
+    for path in paths {
+        assert_eq!(image.lookup(path).unwrap(), first);
+    }
+    for path in ["b/mode", "b/copy"] {
+        assert_eq!(image.lookup(path).unwrap().nlink(), 1);
+    }
+    let test = "erofs::hard_links_are_names_of_one_inode";
+    let path = file.path().to_str().unwrap();
+    if let Some(text) = referee::run(test, "fsck.erofs", &["-d3", path]) {
+        assert!(text.contains("No errors found"), "{text}");
+    }
 }
 
 #[test]

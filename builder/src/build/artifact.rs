@@ -61,7 +61,9 @@ impl<'a> Disk<'a> {
             uuid: self.identifier(label),
             epoch: self.inputs.epoch,
             label: label.to_owned(),
-            clamp_mtimes: true,
+            // Programs in a container may compare their files' times; a layer keeps those it was made with.
+            clamp_mtimes: role == Role::Root,
+            hard_links: role == Role::Store,
         };
         let plan = erofs::plan(tree, &options).with_context(writing)?;
         self.plan.check(role, plan.size())?;

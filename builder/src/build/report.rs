@@ -20,7 +20,8 @@ pub struct Report {
     pub root_hash: String,
     /// Root hash of the image store.
     pub store_hash: String,
-    /// Bytes by part: `root`, `store`, `kernel`, `initrd`, `esp`.
+    /// Bytes by part: `root`, `store`, `kernel`, `initrd`, `esp`; of the files in the store `storeBlobs` and
+    /// `storeLayers`.
     pub bytes: BTreeMap<String, u64>,
     /// Seconds by stage, in order.
     pub seconds: Vec<(String, f64)>,

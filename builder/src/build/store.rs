@@ -1,21 +1,25 @@
-//! The image store: every container image of the lock, as one OCI image layout.
+//! The image store: every container image of the lock, as one OCI image layout with its layers' trees beside it.
 
 use super::{Inputs, member};
 use crate::images::compose;
+use crate::images::layers;
 use crate::images::layout::{self, Blob, Image};
 use crate::images::reference::Reference;
 use crate::lock::{ComposedImage, PulledImage};
 use crate::rootfs;
 use crate::store::Store;
 use anyhow::Context;
+use contract::paths;
 use formats::tree::{Content, Kind, Metadata, Node, Tree};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The layout, and the digest of each image's manifest by reference.
+/// The store's content, and the digest of each image's manifest by reference.
 pub(super) struct Images {
     pub(super) tree: Tree,
     pub(super) digests: BTreeMap<String, String>,
+    /// Bytes of files, of blobs and of layers' trees.
+    pub(super) bytes: [(&'static str, u64); 2],
 }
 
 pub(super) fn layout(inputs: &Inputs<'_>, store: &Store) -> anyhow::Result<Images> {
@@ -31,8 +35,32 @@ pub(super) fn layout(inputs: &Inputs<'_>, store: &Store) -> anyhow::Result<Image
         };
         images.push(image.with_context(|| format!("preparing image {}", locked.name))?);
     }
-    let (tree, digests) = layout::layout(&images, inputs.arch, inputs.epoch)?;
-    Ok(Images { tree, digests })
+    let (mut tree, digests) = layout::layout(&images, inputs.arch, inputs.epoch)?;
+    layers::lay(
+        &mut tree,
+        &images,
+        inputs.arch,
+        inputs.epoch,
+        inputs.scratch,
+    )?;
+    let bytes = [
+        ("storeBlobs", bytes_below(&tree, "blobs")),
+        ("storeLayers", bytes_below(&tree, paths::STORE_LAYERS)),
+    ];
+    Ok(Images {
+        tree,
+        digests,
+        bytes,
+    })
+}
+
+/// The sizes of all files below a directory.
+fn bytes_below(tree: &Tree, directory: &str) -> u64 {
+    let size = |(_, node): (String, &Node)| match &node.kind {
+        Kind::File(content) => content.len(),
+        _ => 0,
+    };
+    tree.descendants(directory).map(size).sum()
 }
 
 fn composed_image(

@@ -3,6 +3,7 @@
 //! The OCI client is asynchronous; nothing outside this module is.
 
 use crate::digest;
+use crate::images::config;
 use crate::images::reference::Reference;
 use crate::lock::{LockedBlob, PulledImage};
 use crate::progress::Progress;
@@ -15,7 +16,6 @@ use oci_client::client::{BlobResponse, Client, ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::manifest::{OciDescriptor, OciImageManifest, OciManifest};
 use oci_client::secrets::RegistryAuth;
-use serde::Deserialize;
 use std::io::{self, Write};
 
 const ACCEPTED: [&str; 4] = [
@@ -59,13 +59,6 @@ impl PullError {
             PullError::Read(_) => true,
         }
     }
-}
-
-/// The part of an image's config that tells what machine it is for.
-#[derive(Deserialize)]
-struct Platform {
-    architecture: String,
-    os: String,
 }
 
 impl Registry {
@@ -138,14 +131,7 @@ impl Registry {
         }
         self.fetch_blob(image, &blobs[0], store, None)?;
         let config = std::io::read_to_string(store.open_verified(&blobs[0].sha256, "config")?)?;
-        let platform: Platform = serde_json::from_str(&config).context("reading the config")?;
-        if platform.os != "linux" || platform.architecture != arch.as_str() {
-            bail!(
-                "the image is for {}/{}, not for linux/{arch}",
-                platform.os,
-                platform.architecture
-            );
-        }
+        config::parse(config.as_bytes(), arch)?;
         let size = manifest.len() as u64;
         Ok(PulledImage {
             manifest: LockedBlob {

@@ -34,6 +34,8 @@ pub(super) struct Inode<'a> {
     pub(super) position: u64,
     parent: usize,
     children: Vec<usize>,
+    /// Names in this directory that are further hard links to inodes of other names.
+    links: Vec<(String, usize)>,
 }
 
 /// Whole blocks of data that are written for one inode, and perhaps used by more.
@@ -128,7 +130,7 @@ impl Inode<'_> {
     }
 
     fn name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or_default()
+        name_of(&self.path)
     }
 
     fn len(&self) -> u64 {
@@ -141,6 +143,7 @@ fn collect<'a>(tree: &'a Tree, options: &Options) -> Result<Vec<Inode<'a>>, Erro
     let mut inodes: Vec<Inode<'a>> = Vec::with_capacity(tree.len());
     // The way from the root to the entry before: a tree's order puts what is below a directory after it.
     let mut way: Vec<usize> = Vec::new();
+    let mut linked: BTreeMap<Identity, Vec<usize>> = BTreeMap::new();
     for (path, node) in tree.iter() {
         let index = inodes.len();
         let depth = if path.is_empty() {
@@ -150,6 +153,17 @@ fn collect<'a>(tree: &'a Tree, options: &Options) -> Result<Vec<Inode<'a>>, Erro
         };
         way.truncate(depth);
         let parent = way.last().copied().unwrap_or(index);
+        if let (true, Kind::File(content)) = (options.hard_links, &node.kind) {
+            let known = linked.entry(identity(content)).or_default();
+            let same = |known: &&usize| inodes[**known].node.meta == node.meta;
+            if let Some(first) = known.iter().find(same).copied() {
+                let name = checked_name(&path)?.to_owned();
+                inodes[first].fields.nlink += 1;
+                inodes[parent].links.push((name, first));
+                continue;
+            }
+            known.push(index);
+        }
         way.push(index);
         let inode = describe(path, node, parent, index, options)?;
         if index != parent {
@@ -209,14 +223,26 @@ fn describe<'a>(
         position: 0,
         parent,
         children: Vec::new(),
+        links: Vec::new(),
     };
     inode.fields.mode |= inode.file_type().in_mode();
-    let len = inode.name().len();
+    checked_name(&inode.path)?;
+    Ok(inode)
+}
+
+/// The last component of a path, if Linux can look it up.
+fn checked_name(path: &str) -> Result<&str, Error> {
+    let name = name_of(path);
+    let len = name.len();
     if len > MAX_NAME {
-        let path = inode.path;
+        let path = path.to_owned();
         return Err(Error::Name { path, len });
     }
-    Ok(inode)
+    Ok(name)
+}
+
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 /// Names in a directory and the indices of what they lead to, in byte order.
@@ -229,6 +255,8 @@ fn entries<'p>(inodes: &'p [Inode<'_>], index: usize) -> Vec<(&'p str, usize)> {
             .iter()
             .map(|child| (inodes[*child].name(), *child)),
     );
+    let links = inode.links.iter();
+    entries.extend(links.map(|(name, target)| (name.as_str(), *target)));
     entries.sort_unstable();
     entries
 }
