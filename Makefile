@@ -54,9 +54,13 @@ check: prerequisites
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
+.PHONY: containerd
+containerd: prerequisites
+	scripts/debian-packages.sh trixie $(CACHE)/containerd containerd runc
+
 .PHONY: unit
-unit: prerequisites
-	SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests
+unit: prerequisites containerd
+	SEEDBED_CONTAINERD=$(CACHE)/containerd/usr/bin SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests
 
 .PHONY: machine
 machine: image ## The tests that need a baked image: a boot to Ready, a power cut, sticks

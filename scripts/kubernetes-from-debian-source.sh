@@ -9,7 +9,7 @@
 #   OUT/release/v1.20.2/bin/linux/ARCH/{kubelet,kubeadm,kubectl,kube-apiserver,...,pause}{,.sha256}
 #
 # About five minutes on two cores; 2.5 GB of scratch space below OUT/.work-ARCH, removed at the end. A finished
-# OUT is left as it is. Needs apt-get, dpkg-deb, make, rsync and gcc.
+# OUT is left as it is. Needs make, rsync, gcc, and what debian-packages.sh needs.
 #
 # Go 1.15 (bullseye's) is needed: built with Go 1.18 or newer, kubeadm of this version panics in its JSON encoder.
 set -euo pipefail
@@ -19,22 +19,11 @@ binaries=(kubelet kubectl kubeadm kube-proxy kube-scheduler kube-controller-mana
 missing() { for b in "${binaries[@]}" pause; do [[ -s $bin/$b.sha256 ]] || return 0; done; return 1; }
 missing || { echo "already built: $bin"; exit 0; }
 
-# The mirror is the one this machine's apt already uses.
-mirror=${SEEDBED_DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(LABEL)' | awk '$2=="Debian"{print $1; exit}')}
-mirror=${mirror%/}
-[[ -n $mirror ]] || { echo "no Debian mirror in apt's configuration; set SEEDBED_DEBIAN_MIRROR" >&2; exit 1; }
-
-mkdir -p "$work/apt/"{lists/partial,cache/archives/partial,parts} "$bin"
-: > "$work/apt/status"
-key=/usr/share/keyrings/debian-archive-keyring.gpg
-printf 'deb [signed-by=%s arch=amd64] %s bullseye main\ndeb-src [signed-by=%s] %s bookworm main\n' "$key" "$mirror" "$key" "$mirror" > "$work/apt/sources.list"
-apt=(-o Dir::Etc::sourcelist="$work/apt/sources.list" -o Dir::Etc::sourceparts="$work/apt/parts" -o Dir::State::lists="$work/apt/lists"
-     -o Dir::State::status="$work/apt/status" -o Dir::Cache="$work/apt/cache" -o APT::Architectures::=amd64 -o APT::Sandbox::User=root -o Acquire::Languages=none)
+packages=$(dirname "$(realpath "$0")")/debian-packages.sh
+mkdir -p "$work" "$bin"
+"$packages" bullseye "$work/go" golang-1.15-go golang-1.15-src
+"$packages" --source bookworm "$work" kubernetes
 cd "$work"
-apt-get -qq "${apt[@]}" update
-apt-get -qq "${apt[@]}" download golang-1.15-go golang-1.15-src
-apt-get -qq "${apt[@]}" --download-only source kubernetes
-for d in golang-1.15-*.deb; do dpkg-deb -x "$d" go; done
 tar -xzf kubernetes_*.orig.tar.gz
 cd kubernetes-*/
 mkdir -p .go/src/k8s.io && ln -sfn ../../.. .go/src/k8s.io/kubernetes

@@ -394,6 +394,14 @@ const TABLE: &[Known] = &[
         )],
     },
     Known {
+        package: "systemd-timesyncd",
+        script: Postinst,
+        sha256: "14be1d691354481c74c3f7a1b80bc51ca993199e29336a7d7fe24cfa9be0d942",
+        covers: &[Nothing(
+            "gives configuration files back that a removal had set aside",
+        )],
+    },
+    Known {
         package: "tar",
         script: Postinst,
         sha256: "c3c3a1deaae8922dc1f1e42054abbd216db86b1777cf443f04de77800832bfb9",
