@@ -171,7 +171,7 @@ impl Phase for KubeProxy {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["api-server"]
+        &["controllers"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {

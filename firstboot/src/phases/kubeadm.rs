@@ -155,17 +155,11 @@ fn whole_kubeconfig(host: &dyn Host, name: &str) -> Result<bool> {
     Ok(last.starts_with("client-key") && text.ends_with('\n'))
 }
 
-/// The control plane's static pods.
+/// The API server's static pod.
 #[derive(Debug)]
-pub struct Manifests;
+pub struct ApiServer;
 
-const MANIFESTS: [&str; 3] = [
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-];
-
-impl Phase for Manifests {
+impl Phase for ApiServer {
     fn name(&self) -> &'static str {
         "control-plane"
     }
@@ -175,26 +169,57 @@ impl Phase for Manifests {
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
-        let mut lacking = Vec::new();
-        for name in MANIFESTS {
-            let path = format!("/etc/kubernetes/manifests/{name}.yaml");
-            let text = host.read(&path)?.unwrap_or_default();
-            // kubeadm writes the status last.
-            if !String::from_utf8_lossy(&text)
-                .trim_end()
-                .ends_with("status: {}")
-            {
-                lacking.push(name);
-            }
-        }
-        Ok(match lacking.len() {
-            0 => State::Done,
-            n if n == MANIFESTS.len() => State::Absent,
-            _ => State::Partial(format!("missing or damaged: {}", lacking.join(", "))),
-        })
+        written(host, &["apiserver"])
     }
 
     fn apply(&self, host: &dyn Host) -> Outcome<()> {
-        Ok(kubeadm::init_phase(host, &["control-plane", "all"])?)
+        Ok(kubeadm::init_phase(host, &["control-plane", "apiserver"])?)
     }
+}
+
+/// The static pods of controller manager and scheduler. They come once the API server answers: before, they
+/// could only ask in vain, and take the processors from it that it needs to start.
+#[derive(Debug)]
+pub struct Controllers;
+
+const CONTROLLERS: [&str; 2] = ["controller-manager", "scheduler"];
+
+impl Phase for Controllers {
+    fn name(&self) -> &'static str {
+        "controllers"
+    }
+
+    fn after(&self) -> &'static [&'static str] {
+        &["api-server"]
+    }
+
+    fn observe(&self, host: &dyn Host) -> Outcome<State> {
+        written(host, &CONTROLLERS)
+    }
+
+    fn apply(&self, host: &dyn Host) -> Outcome<()> {
+        for name in CONTROLLERS {
+            kubeadm::init_phase(host, &["control-plane", name])?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the static pods of these components are there as a whole.
+fn written(host: &dyn Host, components: &[&str]) -> Outcome<State> {
+    let mut lacking = Vec::new();
+    for name in components {
+        let path = format!("/etc/kubernetes/manifests/kube-{name}.yaml");
+        let text = host.read(&path)?.unwrap_or_default();
+        // kubeadm writes the status last.
+        let text = String::from_utf8_lossy(&text);
+        if !text.trim_end().ends_with("status: {}") {
+            lacking.push(*name);
+        }
+    }
+    Ok(match lacking.len() {
+        0 => State::Done,
+        n if n == components.len() => State::Absent,
+        _ => State::Partial(format!("missing or damaged: {}", lacking.join(", "))),
+    })
 }

@@ -188,15 +188,10 @@ fn kubeadm(host: &Fake, line: &str) -> anyhow::Result<String> {
                 );
             }
         }
-        ["control-plane", "all"] => {
-            for name in [
-                "kube-apiserver",
-                "kube-controller-manager",
-                "kube-scheduler",
-            ] {
-                put(&format!("manifests/{name}.yaml"), "kind: Pod\nstatus: {}\n");
-            }
-        }
+        ["control-plane", name] => put(
+            &format!("manifests/kube-{name}.yaml"),
+            "kind: Pod\nstatus: {}\n",
+        ),
         ["kubelet-start"] => {
             host.put("/var/lib/kubelet/config.yaml", "x\n");
             host.put("/var/lib/kubelet/kubeadm-flags.env", "x\n");
