@@ -6,6 +6,7 @@
 
 use anyhow::{Result, anyhow};
 
+use crate::api;
 use crate::facts::Facts;
 use crate::host::Host;
 use crate::kubeadm::{self, config};
@@ -177,8 +178,8 @@ impl Phase for ApiServer {
     }
 }
 
-/// The static pods of controller manager and scheduler. They come once the API server answers: before, they
-/// could only ask in vain, and take the processors from it that it needs to start.
+/// The static pods of controller manager and scheduler. They come once the API server answers anything at all:
+/// before, they could only ask in vain, and take the processors from it that it needs to start.
 #[derive(Debug)]
 pub struct Controllers;
 
@@ -190,7 +191,7 @@ impl Phase for Controllers {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["api-server"]
+        &["kubelet"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
@@ -198,6 +199,7 @@ impl Phase for Controllers {
     }
 
     fn apply(&self, host: &dyn Host) -> Outcome<()> {
+        api::answers(host)?;
         for name in CONTROLLERS {
             kubeadm::init_phase(host, &["control-plane", name])?;
         }
