@@ -14,32 +14,21 @@ const PORT: u16 = 6443;
 const CA: &str = "/etc/kubernetes/pki/ca.crt";
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
 
-/// The status of `/readyz`, whatever it is; waits for a server that says anything.
-fn readiness(host: &dyn Host) -> Outcome<u16> {
+/// Whether `/readyz` says so; the reason if not.
+pub fn ready(host: &dyn Host) -> Outcome<()> {
     let authority = host.read(CA)?.context("the cluster has no authority yet")?;
     let tls = Tls {
         authority,
         client: None,
     };
     match host.get(&Get::loopback(PORT, "/readyz").tls(tls)) {
-        Ok(reply) => Ok(reply.status),
+        Ok(reply) if reply.status == 200 => Ok(()),
+        Ok(reply) => Err(Trouble::Waiting(format!(
+            "the API server answers, and is not ready (status {})",
+            reply.status
+        ))),
         Err(_) => Err(Trouble::Waiting(String::from(
             "the API server does not answer yet",
-        ))),
-    }
-}
-
-/// Whether the API server listens, be it ready or not.
-pub fn answers(host: &dyn Host) -> Outcome<()> {
-    readiness(host).map(drop)
-}
-
-/// Whether the API server says that it is ready; the reason if not.
-pub fn ready(host: &dyn Host) -> Outcome<()> {
-    match readiness(host)? {
-        200 => Ok(()),
-        status => Err(Trouble::Waiting(format!(
-            "the API server answers, and is not ready (status {status})"
         ))),
     }
 }

@@ -3,8 +3,8 @@
 //! Before: kubelet runs with the static pods' manifests. After: the API server is ready, this machine's node
 //! object exists and is marked, and the objects that later machines and add-ons rely on are there.
 //!
-//! kubeadm's phases run one after another, kube-proxy's first, and all of them once the node has its pod range: each
-//! takes a processor for seconds, which the controller manager needs until then.
+//! kubeadm's phases run one after another, kube-proxy's first, and all of them once the controllers' pods are
+//! written: each takes a processor for seconds.
 
 use serde_json::Value;
 
@@ -171,7 +171,7 @@ impl Phase for KubeProxy {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["pod-network"]
+        &["controllers", "pod-network"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {

@@ -6,7 +6,6 @@
 
 use anyhow::{Result, anyhow};
 
-use crate::api;
 use crate::facts::Facts;
 use crate::host::Host;
 use crate::kubeadm::{self, config};
@@ -178,8 +177,8 @@ impl Phase for ApiServer {
     }
 }
 
-/// The static pods of controller manager and scheduler. They come once the API server answers anything at all:
-/// before, they could only ask in vain, and take the processors from it that it needs to start.
+/// The static pods of controller manager and scheduler. They come once the API server is ready: before, they
+/// could only ask in vain, and take the processors from it that it needs to start.
 #[derive(Debug)]
 pub struct Controllers;
 
@@ -191,7 +190,7 @@ impl Phase for Controllers {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["kubelet"]
+        &["api-server"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
@@ -199,7 +198,6 @@ impl Phase for Controllers {
     }
 
     fn apply(&self, host: &dyn Host) -> Outcome<()> {
-        api::answers(host)?;
         for name in CONTROLLERS {
             kubeadm::init_phase(host, &["control-plane", name])?;
         }

@@ -23,7 +23,7 @@ impl Phase for Runtime {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["snapshotter"]
+        &["snapshotter", "pod-range"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {

@@ -152,6 +152,13 @@ fn machine() -> Fake {
         ))
     });
     host.rule("/usr/bin/kubeadm init phase ", kubeadm);
+    host.rule("/usr/bin/kubectl --kubeconfig", |host, line| {
+        let (_, quoted) = line.split_once("--patch ").unwrap();
+        let patch: String = serde_json::from_str(quoted).unwrap();
+        let patch: serde_json::Value = serde_json::from_str(&patch).unwrap();
+        host.put("/api/ranges", patch["spec"]["podCIDRs"].to_string());
+        Ok(String::new())
+    });
     host.web(web);
     host
 }
@@ -233,12 +240,15 @@ fn web(host: &Fake, url: &str) -> Option<(u16, String)> {
                 has("mark-control-plane").then_some(("node-role.kubernetes.io/master", ""));
             let annotated =
                 has("upload-config").then_some(("kubeadm.alpha.kubernetes.io/cri-socket", "x"));
+            let ranges = host.text("/api/ranges");
+            let ranges: Option<serde_json::Value> =
+                ranges.map(|text| serde_json::from_str(&text).unwrap());
             let node = serde_json::json!({
                 "metadata": {
                     "labels": std::collections::BTreeMap::from_iter(marked),
                     "annotations": std::collections::BTreeMap::from_iter(annotated),
                 },
-                "spec": { "podCIDRs": ["10.244.0.0/24"] },
+                "spec": { "podCIDRs": ranges },
                 "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
             });
             Some((200, node.to_string()))
@@ -360,6 +370,21 @@ fn an_etcd_member_that_lost_its_data_is_never_founded_again() {
     let (phase, trouble) = bring_all(&host).unwrap_err();
     assert_eq!(phase, "etcd");
     assert!(matches!(trouble, Trouble::Permanent(_)), "{trouble}");
+}
+
+#[test]
+fn the_node_object_overrules_the_range_that_the_founder_took() {
+    let host = machine();
+    host.put("/api/ranges", "[\"10.244.7.0/24\"]");
+    bring_all(&host).unwrap();
+    let config = host.text("/etc/cni/net.d/10-seedbed.conflist").unwrap();
+    assert!(config.contains("10.244.7.0/24"), "{config}");
+    host.effects();
+    host.reboot();
+    bring_all(&host).unwrap();
+    let effects = host.effects();
+    let patched = effects.iter().find(|effect| effect.contains("kubectl"));
+    assert_eq!(patched, None);
 }
 
 #[test]
