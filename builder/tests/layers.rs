@@ -221,7 +221,7 @@ fn what_does_not_fit_together_is_refused_by_name() {
     let digest = format!("layer sha256:{}", digest::sha256(&base));
     let wrong = format!("sha256:{}", "0".repeat(64));
     refuse(
-        image("r.example/x:1", &[wrong.clone()], vec![blob()]),
+        image("r.example/x:1", std::slice::from_ref(&wrong), vec![blob()]),
         &["image r.example/x:1", &digest, &wrong],
     );
     refuse(
