@@ -306,6 +306,22 @@ fn the_plan_is_in_order() {
     assert_eq!(crate::engine::check(super::FOUNDER), Ok(()));
 }
 
+/// The table of `docs/operations.md` names every phase, and what it comes after.
+#[test]
+fn the_documentation_knows_every_phase() {
+    let page = include_str!("../../../docs/operations.md");
+    for phase in super::FOUNDER {
+        let after: Vec<String> = phase
+            .after()
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let row = format!("| `{}` | {}", phase.name(), after.join(", "));
+        let row = format!("{} |", row.trim_end());
+        assert!(page.contains(&row), "no row begins with: {row}");
+    }
+}
+
 #[test]
 fn a_second_run_has_no_effect() {
     let host = machine();
