@@ -99,7 +99,9 @@ pub(super) fn kubeconfig(args: KubeconfigArgs) -> anyhow::Result<()> {
             file.file()
                 .write_all(document.as_bytes())
                 .with_context(|| format!("writing {}", path.display()))?;
-            file.finish()
+            file.finish()?;
+            println!("wrote {}: keep it as you keep a key", path.display());
+            Ok(())
         }
     }
 }

@@ -88,18 +88,13 @@ impl Resolver<'_> {
         let packages = solve(&debian, &self.profile.packages, arch)?;
         let mut files = Vec::new();
         for entry in &self.profile.files {
-            let (member, sums, sha256) = (
-                entry.member.as_ref(),
-                entry.sums.as_ref(),
-                entry.sha256.as_ref(),
-            );
             let wanted = Wanted {
                 source: &entry.from,
                 path: &entry.path,
                 to: &entry.to,
-                member,
-                sums,
-                sha256,
+                member: entry.member.as_ref(),
+                sums: entry.sums.as_ref(),
+                sha256: entry.sha256.as_ref(),
             };
             files.push(self.file(&wanted, arch)?);
         }
@@ -147,18 +142,13 @@ impl Resolver<'_> {
     ) -> anyhow::Result<ComposedImage> {
         let mut files = Vec::new();
         for (to, entry) in &from.files {
-            let (member, sums, sha256) = (
-                entry.member.as_ref(),
-                entry.sums.as_ref(),
-                entry.sha256.as_ref(),
-            );
             let wanted = Wanted {
                 source: &entry.from,
                 path: &entry.path,
                 to,
-                member,
-                sums,
-                sha256,
+                member: entry.member.as_ref(),
+                sums: entry.sums.as_ref(),
+                sha256: entry.sha256.as_ref(),
             };
             files.push(self.file(&wanted, arch)?);
         }
