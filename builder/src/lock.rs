@@ -4,6 +4,7 @@
 //! A lock names sources, not places: mirrors are chosen when bytes are fetched and leave no trace here.
 
 pub mod compare;
+mod compatibility;
 pub mod render;
 pub mod resolve;
 

@@ -8,7 +8,7 @@ use crate::debian::solve::{LockedPackage, Request};
 use crate::digest;
 use crate::images::reference::Reference;
 use crate::images::registry::Registry;
-use crate::lock::{ArchLock, ComposedImage, Lock, LockedFile, LockedImage};
+use crate::lock::{ArchLock, ComposedImage, Lock, LockedFile, LockedImage, compatibility};
 use crate::profile::Profile;
 use crate::profile::file::{ComposeFile, ImageEntry};
 use crate::source::Sources;
@@ -105,11 +105,19 @@ impl Resolver<'_> {
             images.push(image.with_context(|| format!("locking image {}", entry.name))?);
         }
         images.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(ArchLock {
+        let locked = ArchLock {
             packages,
             files,
             images,
-        })
+        };
+        let faults = compatibility::faults(&self.profile.kubernetes, &locked);
+        if !faults.is_empty() {
+            bail!(
+                "these do not work together, choose other versions in the profile:\n  {}",
+                faults.join("\n  ")
+            );
+        }
+        Ok(locked)
     }
 
     fn image(
