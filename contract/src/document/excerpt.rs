@@ -44,6 +44,22 @@ impl Excerpts {
         Excerpts { lines, secrets }
     }
 
+    /// Hides comments, too: a secret that is commented out is still one. A `#` inside quotes is taken for one.
+    pub(super) fn without_comments(mut self) -> Self {
+        for line in &mut self.lines {
+            let begins =
+                |at: &usize| line[*at] == '#' && (*at == 0 || line[*at - 1].is_whitespace());
+            let Some(at) = (0..line.len()).find(begins) else {
+                continue;
+            };
+            let comment = line[at..].iter_mut();
+            comment
+                .filter(|c| !c.is_whitespace())
+                .for_each(|c| *c = HIDDEN);
+        }
+        self
+    }
+
     /// Hides every word but the known ones: for a text in which nobody can tell where a secret stands.
     pub(super) fn only_words(text: &str, known: &[&str]) -> Self {
         let hide = |line: &str| {

@@ -111,7 +111,7 @@ fn a_secret_of_the_wrong_length_is_not_shown() {
         .to_string();
     let expected = "\
 stick:seed.yaml:4:11: the secret has 7 characters, but 32 are expected
-  4 |   secret: ······· # and hunter3
+  4 |   secret: ······· · ··· ·······
     |           ^^^^^^^
   hint: draw one with `seedbed seed new NAME`, or copy it whole from another machine's seed";
     assert_eq!(shown, expected);
@@ -119,7 +119,7 @@ stick:seed.yaml:4:11: the secret has 7 characters, but 32 are expected
 
 #[test]
 fn a_secret_that_yaml_takes_for_syntax_is_not_shown() {
-    for sigil in ["*", "&", "!", "&x ", "!x ", "*x ", "\n--- "] {
+    for sigil in ["*", "&", "!", "&x ", "!x ", "*x ", "\n--- ", "#", " # "] {
         let text = format!("version: 1\ncluster:\n  name: plant-7\n  secret: {sigil}{SECRET}\n");
         let shown = parse("seed.yaml", &text)
             .expect_err("not a scalar as it stands")
