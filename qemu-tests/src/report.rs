@@ -178,7 +178,7 @@ mod tests {
         let mut seen = Observed::default();
         for (at, event) in [(1, "apply"), (2, "retry"), (3, "apply"), (4, "done")] {
             seen.add(Event::Status(format!(
-                r#"{{"at":{at},"phase":"etcd","event":"{event}"}}"#
+                r#"{{"at":{at},"time":9,"phase":"etcd","event":"{event}"}}"#
             )));
         }
         let boot = Boot::new("first", 5.0, &seen);
