@@ -111,7 +111,7 @@ pub fn parse<T: DeserializeOwned + JsonSchema>(
         true if problems.iter().any(|problem| problem.obscures) => {
             Excerpts::only_words(text, &check::names(&schema))
         }
-        true => Excerpts::new(text, hidden).without_comments(),
+        true => Excerpts::new(text, hidden).cautious(),
         false => Excerpts::new(text, Vec::new()),
     };
     if !problems.is_empty() {

@@ -330,7 +330,8 @@ impl<'s> Check<'s> {
         place: Place<'_>,
         found: String,
     ) -> Json {
-        if !allows(object, "string") {
+        // What does not belong here may be a secret that does not, and so may what is nested in it.
+        if !allows(object, "string") || !matches!(node.value, Value::Scalar { .. }) {
             self.report.hidden.push(node.extent());
         }
         let subject = place.subject();

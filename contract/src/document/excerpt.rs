@@ -7,6 +7,8 @@ use crate::document::tree::{Mark, Span};
 const HIDDEN: char = '·';
 /// Longest excerpt in characters.
 const MAX_WIDTH: usize = 100;
+/// No key and hardly any value has so many letters and digits in a row, and every key and token has.
+const LONG: usize = 24;
 /// How much of a cropped line stands before the caret.
 const BEFORE: usize = 30;
 
@@ -44,18 +46,23 @@ impl Excerpts {
         Excerpts { lines, secrets }
     }
 
-    /// Hides comments, too: a secret that is commented out is still one. A `#` inside quotes is taken for one.
-    pub(super) fn without_comments(mut self) -> Self {
+    /// Hides what may be a secret wherever it stands: comments, since a secret that is commented out is still one
+    /// (a `#` inside quotes is taken for one), and words as long as only secrets are.
+    pub(super) fn cautious(mut self) -> Self {
         for line in &mut self.lines {
             let begins =
                 |at: &usize| line[*at] == '#' && (*at == 0 || line[*at - 1].is_whitespace());
-            let Some(at) = (0..line.len()).find(begins) else {
-                continue;
-            };
-            let comment = line[at..].iter_mut();
-            comment
-                .filter(|c| !c.is_whitespace())
-                .for_each(|c| *c = HIDDEN);
+            if let Some(at) = (0..line.len()).find(begins) {
+                let comment = line[at..].iter_mut();
+                comment
+                    .filter(|c| !c.is_whitespace())
+                    .for_each(|c| *c = HIDDEN);
+            }
+            for word in line.split_mut(|c| !c.is_alphanumeric()) {
+                if word.len() >= LONG {
+                    word.fill(HIDDEN);
+                }
+            }
         }
         self
     }

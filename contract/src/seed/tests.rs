@@ -130,6 +130,23 @@ fn a_secret_that_yaml_takes_for_syntax_is_not_shown() {
 }
 
 #[test]
+fn a_secret_in_the_wrong_place_is_not_shown() {
+    for text in [
+        format!("version: 1\nhostname:\n  secret: {SECRET}\n"),
+        String::from("version: 1\nhostname:\n  secret: hunter2\n"),
+        format!("version: 1\ncluster: {SECRET}\n"),
+        format!("version: 1\ncluster:\n  name: plant-7\n  id: {SECRET}\n"),
+    ] {
+        let shown = parse("seed.yaml", &text)
+            .expect_err("the secret is somewhere else")
+            .to_string();
+        for secret in [SECRET, "hunter2"] {
+            assert!(!shown.contains(secret), "{text}: {shown}");
+        }
+    }
+}
+
+#[test]
 fn line_ends_of_windows_are_good_and_lone_carriage_returns_are_not() {
     parse("seed.yaml", &FULL.replace('\n', "\r\n")).expect("CRLF is a line end");
     let text = format!("version: 1\ncluster:\n  name: plant-7\n  secret: {SECRET}\rtime: 1\n");
