@@ -49,7 +49,7 @@ echo '|---|---|---|---|'
 measure 'seedbed build, warm store' bash -c build
 measure 'seedbed fetch and build, empty store' bash -c "sources=($sources_text); $(declare -f build cold drop_caches); cold"
 if command -v mmdebstrap > /dev/null; then
-  measure 'mmdebstrap, directory only, same packages' bash -c "rm -rf $scratch/mm; mmdebstrap --variant=custom --include=$packages trixie $scratch/mm"
+  measure 'mmdebstrap, directory only, same packages' bash -c "rm -rf $scratch/mm; mmdebstrap --variant=essential --include=$packages trixie $scratch/mm"
 else
   echo '| mmdebstrap | not installed | | |'
 fi
