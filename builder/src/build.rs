@@ -7,15 +7,22 @@
 mod artifact;
 mod boot;
 mod member;
+mod packages;
 mod report;
 mod root;
 mod seed;
 mod stages;
+mod stamp;
 mod store;
 
 pub use report::Report;
 
 use crate::blobs::Blobs;
+use crate::build::packages::Packages;
+use crate::build::stages::Stages;
+use crate::build::stamp::Stamp;
+use crate::cache::Cache;
+use crate::cache::files::Kept;
 use crate::fetch;
 use crate::lock::{self, ArchLock, Lock};
 use crate::profile::Profile;
@@ -49,6 +56,8 @@ pub struct Request<'a> {
     pub arch: Arch,
     /// Where the lock's blobs are.
     pub store: &'a Store,
+    /// What builds made before.
+    pub cache: &'a Cache,
     /// The firstboot program for that architecture.
     pub firstboot: &'a Path,
     /// A seed for the SEED partition.
@@ -65,6 +74,8 @@ struct Inputs<'a> {
     arch: Arch,
     locked: &'a ArchLock,
     blobs: Blobs,
+    packages: Packages,
+    cache: &'a Cache,
     firstboot: Content,
     /// The lock's digest: identifiers and salts derive from it.
     lock_digest: String,
@@ -74,7 +85,16 @@ struct Inputs<'a> {
     scratch: &'a Path,
 }
 
-/// Builds everything that `request` asks for.
+impl Inputs<'_> {
+    fn kept(&self) -> Kept<'_> {
+        Kept {
+            cache: self.cache,
+            scratch: self.scratch,
+        }
+    }
+}
+
+/// Builds everything that `request` asks for; nothing, if it is all there from the same inputs already.
 pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
     let (profile, arch) = (request.profile, request.arch);
     let locked = request.lock.arch.get(&arch);
@@ -82,49 +102,71 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
         locked.with_context(|| format!("the lock of {} has nothing for {arch}", profile.name))?;
     let creating = || format!("creating {}", request.out.display());
     fs::create_dir_all(request.out).with_context(creating)?;
+
+    let mut stages = Stages::start();
+    let lock_digest = lock::digest(request.lock);
+    let stamp = Stamp::of(request, &lock_digest)?;
+    if let Some(mut report) = stamp.unchanged(request.cache) {
+        stages.done("compare");
+        report.seconds = stages.finish();
+        return Ok(report);
+    }
     let scratch = tempfile::Builder::new()
         .prefix(".scratch-")
         .tempdir_in(request.out)
         .with_context(creating)?;
-
-    let mut stages = stages::Stages::start();
-    let blobs = Blobs::open(&fetch::plan(request.lock, &[arch]), request.store)?;
-    let inputs = Inputs {
+    let packages = Packages::cached(locked, request.cache);
+    let mut items = fetch::plan(request.lock, &[arch]);
+    items.retain(|item| !packages.has(&item.sha256));
+    let mut inputs = Inputs {
         profile,
         arch,
         locked,
-        blobs,
+        blobs: Blobs::open(&items, request.store)?,
+        packages,
+        cache: request.cache,
         firstboot: open(request.firstboot)?,
-        lock_digest: lock::digest(request.lock),
+        lock_digest,
         epoch: i64::try_from(request.lock.epoch).context("the lock's date is out of range")?,
         scratch: scratch.path(),
     };
     stages.done("verify");
-    let store = store::layout(&inputs, request.store)?;
-    stages.done("images");
-    let mut root = root::assemble(&inputs, &store.digests)?;
-    stages.done("root");
-    let firmware = boot::take(&inputs, &mut root)?;
-    let initrd = boot::initrd(&inputs, &root, &firmware)?;
-    stages.done("initrd");
+    let (cache, blobs) = (request.cache, &inputs.blobs);
+    let packages = &mut inputs.packages;
+    packages.expand_rest(locked, blobs, cache, scratch.path())?;
+    stages.done("packages");
 
-    let plan = disk::plan(&profile.disk);
-    let mut disk = artifact::Disk::create(&inputs, plan, request.out)?;
+    let mut disk = artifact::Disk::create(&inputs, disk::plan(&profile.disk), request.out)?;
     disk.write_seed(&seed::tree(request.seed)?)?;
-    let store_hash = disk.write_verified(Role::Store, &store.tree)?;
-    stages.done("store");
-    root::add_veritytab(&mut root, &store_hash, inputs.epoch)?;
-    let root_hash = disk.write_verified(Role::Root, &root)?;
-    stages.done("erofs");
-    disk.write_esp(&boot::esp(&inputs, &firmware, &initrd, &root_hash)?)?;
+    let (store, root) = rayon::join(
+        || store::write(&inputs, request.store, &disk),
+        || root::assemble(&inputs),
+    );
+    let (store, mut root) = (store?, root?);
+    disk.add(Role::Store, &store.partition);
+    stages.done("store and root");
+    root::add_manifest(&mut root, &inputs, &store.digests)?;
+    root::add_veritytab(&mut root, &store.partition.root_hash, inputs.epoch)?;
+    let firmware = boot::take(&inputs, &mut root)?;
+    let (initrd, partition) = rayon::join(
+        || boot::initrd(&inputs, &root, &firmware),
+        || disk.write_verified(Role::Root, &root),
+    );
+    let (initrd, partition) = (initrd?, partition?);
+    disk.add(Role::Root, &partition);
+    stages.done("erofs and initrd");
+    let root_hash = &partition.root_hash;
+    disk.write_esp(&boot::esp(&inputs, &firmware, &initrd, root_hash)?)?;
     disk.write_table()?;
     let mut report = disk.finish(&request.formats)?;
     stages.done("write");
     report.bytes.insert("initrd".into(), initrd.len());
-    let parts = store.bytes.map(|(part, bytes)| (part.to_owned(), bytes));
-    report.bytes.extend(parts);
-    report.root_hash = digest::hex(&root_hash);
-    report.store_hash = digest::hex(&store_hash);
+    report.bytes.extend(store.bytes);
+    report.root_hash = digest::hex(root_hash);
+    report.store_hash = digest::hex(&store.partition.root_hash);
+    stamp.keep(&report, request.cache, scratch.path())?;
+    request.cache.trim()?;
+    stages.done("keep");
     report.seconds = stages.finish();
     Ok(report)
 }

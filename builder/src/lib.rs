@@ -11,6 +11,7 @@
 
 pub mod blobs;
 pub mod build;
+pub mod cache;
 pub mod cli;
 pub mod debian;
 pub mod digest;

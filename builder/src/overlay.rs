@@ -41,12 +41,20 @@ pub struct SlotSizes {
     pub store_verity: u64,
 }
 
-/// Reads the folder `dir` into a tree.
+/// Reads the folder `dir` into a tree, with its templates rendered.
 pub fn read(dir: &Path, variables: &Variables, epoch: i64) -> anyhow::Result<Tree> {
-    let mut tree = Tree::new();
     let mut environment = minijinja::Environment::new();
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-    read_dir(dir, "", &environment, variables, epoch, &mut tree)?;
+    let templates = Some((&environment, variables));
+    let mut tree = Tree::new();
+    read_dir(dir, "", templates, epoch, &mut tree)?;
+    Ok(tree)
+}
+
+/// Reads the folder `dir` into a tree with its templates as they are, which tells one state of it from another.
+pub fn read_unrendered(dir: &Path) -> anyhow::Result<Tree> {
+    let mut tree = Tree::new();
+    read_dir(dir, "", None, 0, &mut tree)?;
     Ok(tree)
 }
 
@@ -81,8 +89,7 @@ pub fn lay(tree: &mut Tree, over: &Tree) -> anyhow::Result<()> {
 fn read_dir(
     dir: &Path,
     prefix: &str,
-    environment: &minijinja::Environment<'_>,
-    variables: &Variables,
+    templates: Option<(&minijinja::Environment<'_>, &Variables)>,
     epoch: i64,
     tree: &mut Tree,
 ) -> anyhow::Result<()> {
@@ -125,17 +132,17 @@ fn read_dir(
                     meta: meta(0o755),
                 },
             )?;
-            read_dir(&host, &path, environment, variables, epoch, tree)?;
+            read_dir(&host, &path, templates, epoch, tree)?;
         } else {
             let executable =
                 entry.metadata().with_context(reading)?.permissions().mode() & 0o111 != 0;
             let bytes = fs::read(&host).with_context(|| format!("reading {}", host.display()))?;
-            let (path, content) = match path.strip_suffix(".j2") {
-                Some(path) => (
+            let (path, content) = match (path.strip_suffix(".j2"), templates) {
+                (Some(path), Some((environment, variables))) => (
                     path.to_owned(),
                     render(environment, variables, &host, &bytes)?,
                 ),
-                None => (path, Content::from(bytes)),
+                _ => (path, Content::from(bytes)),
             };
             let meta = meta(if executable { 0o755 } else { 0o644 });
             tree.insert(

@@ -1,9 +1,10 @@
 //! From verified packages and overlays to the root file tree. No package script ever runs.
 //!
 //! ```text
-//! .deb -unpack-> Unpacked -merge-> Tree -(files, overlays)-> configure_all -> Tree
+//! .deb -expand-> expanded package -unpack-> Unpacked -merge-> Tree -(files, overlays)-> configure_all -> Tree
 //! ```
 //!
+//! [`unpack::expand`] decompresses a package, which is worth keeping between builds.
 //! [`unpack_all`] gives the tree as the archives describe it, and stops at a maintainer script that nothing
 //! stands for. The caller lays its own files and overlays over the tree, then [`configure_all`] runs the
 //! native steps, which leave in place what an overlay has put there.
@@ -22,6 +23,7 @@ pub mod scripts;
 mod string_pool;
 pub mod unpack;
 
+use crate::cache::files::Kept;
 use crate::profile::file::ScriptEntry;
 use crate::rootfs::configure::System;
 use crate::rootfs::deb::Control;
@@ -29,10 +31,8 @@ use crate::rootfs::merge::Rules;
 use crate::rootfs::scripts::Report;
 use anyhow::Context;
 use contract::partition::Arch;
-use formats::tree::Tree;
+use formats::tree::{Content, Kind, Tree};
 use rayon::prelude::*;
-use std::fs::File;
-use std::path::Path;
 
 /// What is known of the packages in a tree.
 #[derive(Clone, Debug)]
@@ -43,33 +43,27 @@ pub struct Packages {
     pub report: Report,
 }
 
-/// Unpacks packages, given by name as open, verified files, into one tree, without what `exclude` names.
-/// Scratch files without names go to `scratch`; the size of all unpacked packages is needed there. It is an
-/// error if a maintainer script is covered neither by a native step nor by an entry of `scripts`.
+/// Unpacks [expanded](unpack::expand) packages, given by name, into one tree, without what `exclude` names. It
+/// is an error if a maintainer script is covered neither by a native step nor by an entry of `scripts`.
 pub fn unpack_all(
-    debs: &[(String, File)],
+    debs: &[(String, Content)],
     exclude: &[String],
     scripts: &[ScriptEntry],
-    scratch: &Path,
 ) -> anyhow::Result<(Tree, Packages)> {
-    let (tree, packages) = unpack_unchecked(debs, exclude, scripts, scratch)?;
+    let (tree, packages) = unpack_unchecked(debs, exclude, scripts)?;
     packages.report.require_covered()?;
     Ok((tree, packages))
 }
 
 /// As [`unpack_all`], but scripts that nothing stands for are only told in the report.
 pub fn unpack_unchecked(
-    debs: &[(String, File)],
+    debs: &[(String, Content)],
     exclude: &[String],
     scripts: &[ScriptEntry],
-    scratch: &Path,
 ) -> anyhow::Result<(Tree, Packages)> {
-    let unpack = |(name, file): &(String, File)| {
-        let file = file
-            .try_clone()
-            .with_context(|| format!("opening package {name}"))?;
+    let unpack = |(name, expanded): &(String, Content)| {
         let unpacked =
-            unpack::unpack(file, scratch).with_context(|| format!("unpacking package {name}"))?;
+            unpack::read(expanded).with_context(|| format!("unpacking package {name}"))?;
         let found = unpacked.control.package();
         anyhow::ensure!(found == name, "package {name} calls itself {found}");
         Ok(unpacked)
@@ -87,12 +81,14 @@ pub fn unpack_unchecked(
 }
 
 /// Runs the native steps on a tree whose overlays are laid: those that stand for maintainer scripts, then
-/// units by the presets, then the stamps. `epoch` is the time that everything made here carries.
+/// units by the presets, then the stamps. `epoch` is the time that everything made here carries; what takes
+/// long to make comes from `kept`, if it is there.
 pub fn configure_all(
     tree: &mut Tree,
     packages: &Packages,
     arch: Arch,
     epoch: i64,
+    kept: Kept<'_>,
 ) -> anyhow::Result<()> {
     let mut system = System {
         tree,
@@ -103,7 +99,7 @@ pub fn configure_all(
     configure::enable_units(&mut system).context("enabling units")?;
     // Caches made of the whole tree belong here: behind everything they are made of, before the stamps.
     for version in modules::versions(system.tree) {
-        modules::write_index(system.tree, &version)
+        index_modules(system.tree, &version, kept)
             .with_context(|| format!("indexing the modules of kernel {version}"))?;
     }
     ldcache::write(system.tree, arch).context("making the loader's cache")?;
@@ -112,16 +108,29 @@ pub fn configure_all(
     configure::mark_updated(&mut system).context("stamping /etc and /var as up to date")
 }
 
+/// As [`modules::write_index`], which reads every module, unless a build before has done that.
+fn index_modules(tree: &mut Tree, version: &str, kept: Kept<'_>) -> anyhow::Result<()> {
+    let directory = modules::directory(version);
+    let mut key = kept.cache.key("module index").with(version);
+    for (path, node) in tree.descendants(&directory) {
+        if let Kind::File(content) = &node.kind {
+            key = key.with(path).with_content(content)?;
+        }
+    }
+    let files = kept.files(&key.key(), || Ok(modules::index(tree, version)?))?;
+    Ok(modules::place_index(tree, version, files)?)
+}
+
 /// The tree of a container image: packages with their accounts, certificates and links, but nothing that
 /// only a booting machine needs, and no word about scripts, whose services do not run there.
-pub fn for_container(debs: &[(String, File)], scratch: &Path) -> anyhow::Result<Tree> {
+pub fn for_container(debs: &[(String, Content)]) -> anyhow::Result<Tree> {
     let exclude = [
         "usr/share/doc",
         "usr/share/man",
         "usr/share/info",
         "usr/share/locale",
     ];
-    let (mut tree, packages) = unpack_unchecked(debs, &exclude.map(str::to_owned), &[], scratch)?;
+    let (mut tree, packages) = unpack_unchecked(debs, &exclude.map(str::to_owned), &[])?;
     let mut system = System {
         tree: &mut tree,
         controls: &packages.controls,

@@ -47,14 +47,7 @@ impl Store {
 
     /// `$XDG_CACHE_HOME/seedbed/store`, or below `~/.cache`.
     pub fn default_dir() -> anyhow::Result<PathBuf> {
-        let cache = match std::env::var_os("XDG_CACHE_HOME") {
-            Some(dir) => PathBuf::from(dir),
-            None => PathBuf::from(
-                std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?,
-            )
-            .join(".cache"),
-        };
-        Ok(cache.join("seedbed/store"))
+        Ok(cache_home()?.join("seedbed/store"))
     }
 
     /// Where the blob is, or would be.
@@ -105,6 +98,15 @@ impl Store {
             len,
         })
     }
+}
+
+/// The user's folder for what can be made again: `$XDG_CACHE_HOME` or `~/.cache`.
+pub fn cache_home() -> anyhow::Result<PathBuf> {
+    if let Some(dir) = std::env::var_os("XDG_CACHE_HOME") {
+        return Ok(dir.into());
+    }
+    let home = std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?;
+    Ok(PathBuf::from(home).join(".cache"))
 }
 
 /// Opens and locks the file that bears the name `path` when the lock is held. Who held the lock before may

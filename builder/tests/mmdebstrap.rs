@@ -11,11 +11,13 @@
 #[allow(dead_code, unreachable_pub)]
 mod support;
 
-use builder::rootfs;
-use formats::tree::{Kind, Tree};
+use builder::cache::files::Kept;
+use builder::cache::{Cache, Key};
+use builder::rootfs::{self, unpack};
+use formats::tree::{Content, Kind, Tree};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
 use support::has_tool;
@@ -55,14 +57,18 @@ fn the_tree_is_what_mmdebstrap_installs() {
         );
         return;
     }
-    let (theirs, debs) = read_installed(&tar);
+    let (theirs, debs) = read_installed(&tar, scratch.path());
     assert!(debs.len() > 150, "only {} packages were kept", debs.len());
-    let (mut tree, packages) = rootfs::unpack_unchecked(&debs, &[], &[], scratch.path()).unwrap();
+    let (mut tree, packages) = rootfs::unpack_unchecked(&debs, &[], &[]).unwrap();
     rootfs::configure_all(
         &mut tree,
         &packages,
         contract::partition::Arch::Amd64,
         EPOCH,
+        Kept {
+            cache: &Cache::none(),
+            scratch: scratch.path(),
+        },
     )
     .unwrap();
     let differences = compare(&list(&tree), &theirs);
@@ -83,7 +89,7 @@ fn the_tree_is_what_mmdebstrap_installs() {
 }
 
 /// The listing of an installed system, and the packages that it was installed from.
-fn read_installed(path: &Path) -> (Listing, Vec<(String, File)>) {
+fn read_installed(path: &Path, scratch: &Path) -> (Listing, Vec<(String, Content)>) {
     let mut listing = Listing::new();
     let mut debs = Vec::new();
     let mut accounts = BTreeMap::new();
@@ -94,10 +100,12 @@ fn read_installed(path: &Path) -> (Listing, Vec<(String, File)>) {
         let path = path.trim_start_matches("./").trim_matches('/').to_owned();
         if path.starts_with(ARCHIVES) && path.ends_with(".deb") {
             let name = path[ARCHIVES.len()..].split('_').next().unwrap().to_owned();
-            let mut file = tempfile::tempfile().unwrap();
-            std::io::copy(&mut entry, &mut file).unwrap();
-            file.rewind().unwrap();
-            debs.push((name, file));
+            let mut package = Vec::new();
+            entry.read_to_end(&mut package).unwrap();
+            let expand = |out: &mut dyn Write| unpack::expand(&package.into(), out);
+            let key = Key::of(&name).key();
+            let expanded = Cache::none().put(&key, scratch, expand).unwrap();
+            debs.push((name, expanded));
         } else if !path.is_empty() {
             let (line, content) = describe_entry(&mut entry, &listing);
             if path == "etc/passwd" || path == "etc/group" {

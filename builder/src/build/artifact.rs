@@ -8,15 +8,28 @@ use crate::output::bounded::Bounded;
 use anyhow::Context;
 use contract::guid::Guid;
 use contract::partition::Role;
-use formats::tree::{Kind, Tree};
+use formats::tree::{Content, Kind, Tree};
 use formats::verity::HashTree;
 use formats::{erofs, fat, gpt, qcow2};
 use rustix::fs::SeekFrom;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
+
+/// A file system and its hash tree, as they were written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Verified {
+    /// Bytes of the file system.
+    size: u64,
+    /// Bytes of the hash tree.
+    verity_size: u64,
+    /// What the hash tree leads to.
+    pub(super) root_hash: [u8; 32],
+}
 
 /// A disk being written.
 pub(super) struct Disk<'a> {
@@ -52,9 +65,8 @@ impl<'a> Disk<'a> {
         })
     }
 
-    /// Writes `tree` as erofs into the slot of `role` and its hash tree into the slot beside it; gives the
-    /// root hash.
-    pub(super) fn write_verified(&mut self, role: Role, tree: &Tree) -> anyhow::Result<[u8; 32]> {
+    /// Writes `tree` as erofs into the slot of `role` and its hash tree into the slot beside it.
+    pub(super) fn write_verified(&self, role: Role, tree: &Tree) -> anyhow::Result<Verified> {
         let label = role.label();
         let writing = || format!("writing the {label} partition");
         let options = erofs::Options {
@@ -76,21 +88,66 @@ impl<'a> Disk<'a> {
         };
         plan.write(&mut out).with_context(writing)?;
         let verity = out.hash.finish().with_context(writing)?;
-        let beside = if role == Role::Root {
-            Role::RootVerity
-        } else {
-            Role::StoreVerity
-        };
+        let beside = beside(role);
         let mut out = Bounded::new(self.raw.file(), self.plan.slot(beside));
         verity
             .write(&mut out)
             .with_context(|| format!("writing the {} partition", beside.label()))?;
+        Ok(Verified {
+            size: plan.size(),
+            verity_size: out.position(),
+            root_hash: verity.root_hash,
+        })
+    }
+
+    /// Notes what was written into the slot of `role` and the one beside it, for the partition table.
+    pub(super) fn add(&mut self, role: Role, written: &Verified) {
         // The two halves of the root hash: systemd finds data and hash tree by them (UAPI.2).
-        let hash = verity.root_hash;
+        let hash = written.root_hash;
         let half = |from: usize| Guid::from_bytes(std::array::from_fn(|i| hash[from + i]));
-        self.guids.extend([(role, half(0)), (beside, half(16))]);
-        self.bytes.insert(label.to_lowercase(), plan.size());
-        Ok(hash)
+        self.guids
+            .extend([(role, half(0)), (beside(role), half(16))]);
+        self.bytes.insert(role.label().to_lowercase(), written.size);
+    }
+
+    /// Copies what was written to `out`: the file system, then its hash tree.
+    pub(super) fn copy_out(
+        &self,
+        role: Role,
+        written: &Verified,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        for (role, len) in written.parts(role) {
+            let reading = || format!("reading the {} partition", role.label());
+            let file = self.raw.file().try_clone().with_context(reading)?;
+            let part = Content::Slice {
+                file: Arc::new(file),
+                offset: self.plan.slot(role).offset,
+                len,
+            };
+            io::copy(&mut part.reader(), out).with_context(reading)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what [`Disk::copy_out`] gave; `kept` may be longer.
+    pub(super) fn copy_in(
+        &self,
+        role: Role,
+        written: &Verified,
+        kept: &Content,
+    ) -> anyhow::Result<()> {
+        self.plan.check(role, written.size)?;
+        let mut from = 0;
+        for (role, len) in written.parts(role) {
+            let writing = || format!("writing the {} partition", role.label());
+            let mut out = Bounded::new(self.raw.file(), self.plan.slot(role));
+            let part = kept.slice(from, len).with_context(writing)?;
+            part.read_chunks(0, |error| error, |_, bytes| out.write_all(bytes))
+                .with_context(writing)?;
+            from += len;
+        }
+        Ok(())
     }
 
     /// Writes the EFI system partition.
@@ -182,6 +239,7 @@ impl<'a> Disk<'a> {
             profile: self.inputs.profile.name.clone(),
             arch: self.inputs.arch.to_string(),
             outputs,
+            unchanged: false,
             root_hash: String::new(),
             store_hash: String::new(),
             bytes: self.bytes,
@@ -201,6 +259,22 @@ impl<'a> Disk<'a> {
             &format!("{} {label}", self.inputs.arch),
         );
         std::array::from_fn(|i| bytes[i])
+    }
+}
+
+impl Verified {
+    /// The two partitions with the sizes of what is in them.
+    fn parts(&self, role: Role) -> [(Role, u64); 2] {
+        [(role, self.size), (beside(role), self.verity_size)]
+    }
+}
+
+/// The partition of the hash tree.
+fn beside(role: Role) -> Role {
+    if role == Role::Root {
+        Role::RootVerity
+    } else {
+        Role::StoreVerity
     }
 }
 

@@ -2,14 +2,14 @@
 //! command line with the root's hash.
 
 use super::Inputs;
-use crate::digest::hex;
+use crate::digest::{HashWriter, hex};
 use crate::initrd;
 use crate::overlay;
 use anyhow::{Context, bail};
 use contract::partition::Arch;
 use formats::tree::{Content, Kind, Tree};
 use formats::{cpio, uki};
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::sync::Arc;
 
 /// zstd level of the initrd: the firmware's side pays for size, every build for time.
@@ -70,17 +70,15 @@ pub(super) fn initrd(
         extra: Some(&extra),
     };
     let tree = initrd::build(root, &firmware.version, &options)?;
-    let file = tempfile::tempfile_in(inputs.scratch).context("creating a file for the initrd")?;
-    let mut encoder =
-        zstd::Encoder::new(BufWriter::new(file), LEVEL).context("compressing the initrd")?;
-    cpio::write(&tree, &mut encoder, cpio::Padding::Word).context("writing the initrd")?;
-    let buffer = encoder.finish().context("compressing the initrd")?;
-    let file = buffer.into_inner().context("writing the initrd")?;
-    let len = file.metadata().context("writing the initrd")?.len();
-    Ok(Content::Slice {
-        file: Arc::new(file),
-        offset: 0,
-        len,
+    let mut hash = HashWriter::new(io::sink());
+    cpio::write(&tree, &mut hash, cpio::Padding::Word).context("reading the initrd's files")?;
+    let (_, plain, _) = hash.finish();
+    let key = inputs.cache.key("initrd").with(plain).key();
+    inputs.cache.get_or_make(&key, inputs.scratch, |out| {
+        let mut encoder = zstd::Encoder::new(out, LEVEL).context("compressing the initrd")?;
+        cpio::write(&tree, &mut encoder, cpio::Padding::Word).context("writing the initrd")?;
+        encoder.finish().context("compressing the initrd")?;
+        Ok(())
     })
 }
 

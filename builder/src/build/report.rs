@@ -1,19 +1,21 @@
 //! What a build made, for people and programs.
 
 use crate::progress::size;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 /// The result of one build.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The profile's name.
     pub profile: String,
     /// The architecture.
     pub arch: String,
+    /// Whether an earlier build had written all of it, from the same inputs.
+    pub unchanged: bool,
     /// Files written, each with its SHA-256.
     pub outputs: BTreeMap<PathBuf, String>,
     /// Root hash of the operating system.
@@ -48,7 +50,8 @@ impl fmt::Display for Report {
             .collect();
         writeln!(
             f,
-            "took {:.1} s: {}",
+            "{}took {:.1} s: {}",
+            if self.unchanged { "unchanged; " } else { "" },
             self.seconds.iter().map(|(_, took)| took).sum::<f64>(),
             stages.join(", ")
         )?;

@@ -2,7 +2,6 @@
 //! scripts.
 
 use super::{Inputs, member};
-use crate::debian::solve::LockedPackage;
 use crate::overlay::{self, SlotSizes, Variables};
 use crate::rootfs;
 use crate::{digest, disk};
@@ -12,17 +11,12 @@ use contract::partition::Role;
 use contract::paths;
 use formats::tree::{Kind, Metadata, Node, Tree};
 use std::collections::BTreeMap;
-use std::fs::File;
 
-/// The whole tree but for `/etc/veritytab`, which needs the store's root hash.
-pub(super) fn assemble(
-    inputs: &Inputs<'_>,
-    images: &BTreeMap<String, String>,
-) -> anyhow::Result<Tree> {
+/// The whole tree but for what depends on the store: the manifest and `/etc/veritytab`.
+pub(super) fn assemble(inputs: &Inputs<'_>) -> anyhow::Result<Tree> {
     let profile = inputs.profile;
-    let debs = debs(inputs, &inputs.locked.packages)?;
-    let (mut tree, packages) =
-        rootfs::unpack_all(&debs, &profile.exclude, &profile.scripts, inputs.scratch)?;
+    let debs = inputs.packages.of(&inputs.locked.packages)?;
+    let (mut tree, packages) = rootfs::unpack_all(&debs, &profile.exclude, &profile.scripts)?;
     for file in &inputs.locked.files {
         let entry = profile.files.iter().find(|entry| entry.to == file.to);
         let mode = entry.map_or("0755", |entry| entry.mode.as_str());
@@ -47,18 +41,27 @@ pub(super) fn assemble(
         inputs.firstboot.clone(),
         inputs.epoch,
     )?;
+    let (arch, epoch) = (inputs.arch, inputs.epoch);
+    rootfs::configure_all(&mut tree, &packages, arch, epoch, inputs.kept())?;
+    Ok(tree)
+}
+
+/// Puts what the image says of itself into it.
+pub(super) fn add_manifest(
+    tree: &mut Tree,
+    inputs: &Inputs<'_>,
+    images: &BTreeMap<String, String>,
+) -> anyhow::Result<()> {
     let manifest = manifest(inputs, images)?;
     let text =
         serde_json::to_string_pretty(&manifest).context("writing the image's manifest")? + "\n";
     put(
-        &mut tree,
+        tree,
         paths::MANIFEST,
         0o644,
         text.into_bytes(),
         inputs.epoch,
-    )?;
-    rootfs::configure_all(&mut tree, &packages, inputs.arch, inputs.epoch)?;
-    Ok(tree)
+    )
 }
 
 /// Makes the store of this image, and no other, the one that the machine opens.
@@ -77,21 +80,6 @@ pub(super) fn add_veritytab(
         digest::hex(store_hash)
     );
     put(tree, "/etc/veritytab", 0o644, line.into_bytes(), epoch)
-}
-
-/// The locked packages as open files, by name.
-pub(super) fn debs(
-    inputs: &Inputs<'_>,
-    packages: &[LockedPackage],
-) -> anyhow::Result<Vec<(String, File)>> {
-    let open = |package: &LockedPackage| {
-        let file = inputs.blobs.file(&package.sha256)?;
-        let file = file
-            .try_clone()
-            .with_context(|| format!("opening package {}", package.name))?;
-        Ok((package.name.clone(), file))
-    };
-    packages.iter().map(open).collect()
 }
 
 /// What overlays' templates can say.

@@ -1,5 +1,6 @@
 //! The image store: every container image of the lock, as one OCI image layout with its layers' trees beside it.
 
+use super::artifact::{Disk, Verified};
 use super::{Inputs, member};
 use crate::images::compose;
 use crate::images::layers;
@@ -9,20 +10,72 @@ use crate::lock::{ComposedImage, PulledImage};
 use crate::rootfs;
 use crate::store::Store;
 use anyhow::Context;
+use contract::partition::Role;
 use contract::paths;
 use formats::tree::{Content, Kind, Metadata, Node, Tree};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The store's content, and the digest of each image's manifest by reference.
-pub(super) struct Images {
-    pub(super) tree: Tree,
+/// The store's partition as it was written.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Written {
+    pub(super) partition: Verified,
+    /// The digest of each image's manifest, by reference.
     pub(super) digests: BTreeMap<String, String>,
-    /// Bytes of files, of blobs and of layers' trees.
-    pub(super) bytes: [(&'static str, u64); 2],
+    /// Bytes of files: `storeBlobs` of blobs, `storeLayers` of layers' trees.
+    pub(super) bytes: BTreeMap<String, u64>,
 }
 
-pub(super) fn layout(inputs: &Inputs<'_>, store: &Store) -> anyhow::Result<Images> {
+/// Writes the store's partition, which an earlier build with the same lock may have made.
+///
+/// It is kept as the partition, its hash tree, what is told of it as JSON, and that JSON's length as a u64.
+pub(super) fn write(
+    inputs: &Inputs<'_>,
+    store: &Store,
+    disk: &Disk<'_>,
+) -> anyhow::Result<Written> {
+    let key = inputs.cache.key("store partition");
+    let key = key.with(&inputs.lock_digest).with(inputs.arch.as_str());
+    let key = key.key();
+    if let Some(kept) = inputs.cache.get(&key) {
+        return write_kept(&kept, disk).context("writing the STORE partition as it was kept");
+    }
+    let (tree, digests) = layout(inputs, store)?;
+    let bytes = [
+        ("storeBlobs", bytes_below(&tree, "blobs")),
+        ("storeLayers", bytes_below(&tree, paths::STORE_LAYERS)),
+    ];
+    let written = Written {
+        partition: disk.write_verified(Role::Store, &tree)?,
+        digests,
+        bytes: bytes.map(|(part, n)| (part.to_owned(), n)).into(),
+    };
+    if inputs.cache.keeps() {
+        inputs.cache.put(&key, inputs.scratch, |out| {
+            disk.copy_out(Role::Store, &written.partition, out)?;
+            let told = serde_json::to_vec(&written)?;
+            out.write_all(&told)?;
+            Ok(out.write_all(&(told.len() as u64).to_le_bytes())?)
+        })?;
+    }
+    Ok(written)
+}
+
+fn write_kept(kept: &Content, disk: &Disk<'_>) -> anyhow::Result<Written> {
+    let damaged = "the build cache's result is malformed";
+    let mut len = [0; 8];
+    let end = kept.len().checked_sub(8).context(damaged)?;
+    kept.read_exact_at(&mut len, end)?;
+    let len = u64::from_le_bytes(len);
+    let told = kept.slice(end.checked_sub(len).context(damaged)?, len)?;
+    let written: Written = serde_json::from_slice(&told.to_vec()?).context(damaged)?;
+    disk.copy_in(Role::Store, &written.partition, kept)?;
+    Ok(written)
+}
+
+/// The store's content, and the digest of each image's manifest by reference.
+fn layout(inputs: &Inputs<'_>, store: &Store) -> anyhow::Result<(Tree, BTreeMap<String, String>)> {
     let mut images = Vec::with_capacity(inputs.locked.images.len());
     for locked in &inputs.locked.images {
         let reference = Reference::parse(&locked.name)?;
@@ -43,15 +96,7 @@ pub(super) fn layout(inputs: &Inputs<'_>, store: &Store) -> anyhow::Result<Image
         inputs.epoch,
         inputs.scratch,
     )?;
-    let bytes = [
-        ("storeBlobs", bytes_below(&tree, "blobs")),
-        ("storeLayers", bytes_below(&tree, paths::STORE_LAYERS)),
-    ];
-    Ok(Images {
-        tree,
-        digests,
-        bytes,
-    })
+    Ok((tree, digests))
 }
 
 /// The sizes of all files below a directory.
@@ -68,10 +113,7 @@ fn composed_image(
     reference: Reference,
     composed: &ComposedImage,
 ) -> anyhow::Result<Image> {
-    let mut tree = rootfs::for_container(
-        &super::root::debs(inputs, &composed.packages)?,
-        inputs.scratch,
-    )?;
+    let mut tree = rootfs::for_container(&inputs.packages.of(&composed.packages)?)?;
     for file in &composed.files {
         let content = member::content(inputs, file)?;
         let meta = Metadata {

@@ -128,6 +128,12 @@ pub struct BuildArgs {
     /// Where blobs are kept.
     #[command(flatten)]
     pub store: StoreArgs,
+    /// What builds made before [default: seedbed/build below the user's cache folder].
+    #[arg(long, value_name = "DIR", env = "SEEDBED_CACHE")]
+    pub cache: Option<PathBuf>,
+    /// Take nothing that builds made before, and keep nothing.
+    #[arg(long, conflicts_with = "cache")]
+    pub no_cache: bool,
     /// The firstboot program for the image [default: firstboot beside this program].
     #[arg(long, value_name = "FILE")]
     pub firstboot: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! `seedbed check`, `lock`, `fetch` and `build`.
 
 use crate::build::{self, Request};
+use crate::cache::Cache;
 use crate::cli::args::{BuildArgs, FetchArgs, LockArgs, PlaceArgs, ProfileArgs, StoreArgs};
 use crate::debian::date::Date;
 use crate::fetch;
@@ -126,6 +127,11 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
         args.arch.iter().map(|arch| (*arch).into()).collect()
     };
     let store = open_store(args.store)?;
+    let cache = match (args.no_cache, args.cache) {
+        (true, _) => Cache::none(),
+        (false, Some(dir)) => Cache::open(&dir)?,
+        (false, None) => Cache::open(&Cache::default_dir()?)?,
+    };
     let mut reports = Vec::new();
     for arch in chosen {
         let request = Request {
@@ -133,6 +139,7 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
             lock: &lock,
             arch,
             store: &store,
+            cache: &cache,
             firstboot: &firstboot,
             seed: args.seed.as_deref(),
             formats: args.format.iter().map(|format| (*format).into()).collect(),

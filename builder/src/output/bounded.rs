@@ -25,6 +25,11 @@ impl<'a> Bounded<'a> {
         }
     }
 
+    /// How far it was written in order, in bytes.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Writes `bytes` at `offset` of the slot.
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let end = offset.checked_add(bytes.len() as u64);

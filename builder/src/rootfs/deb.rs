@@ -11,11 +11,9 @@
 //! padded to an even offset. Every size is checked against the file before a byte is read. What is read is
 //! described by deb(5); nothing is written, and no script runs.
 
+use formats::tree::Content;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"!<arch>\n";
 const HEADER: u64 = 60;
@@ -116,7 +114,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// The package's name; [`open`] has checked that there is one.
+    /// The package's name; [`read_control`] has checked that there is one.
     pub fn package(&self) -> &str {
         self.fields.get("package").map_or("", String::as_str)
     }
@@ -127,40 +125,40 @@ impl Control {
     }
 }
 
-/// An opened package: control data read, files not yet.
+/// An opened package: its members are known, their content is not read yet.
 #[derive(Debug)]
 pub struct Deb {
-    /// What the control archive says.
-    pub control: Control,
+    control: Member,
     data: Member,
 }
 
 /// A range of the package's file.
 #[derive(Clone, Debug)]
 struct Member {
-    file: Arc<File>,
     name: String,
-    offset: u64,
-    size: u64,
+    content: Content,
 }
 
-/// Reads the package's members and its control archive.
-pub fn open(file: File) -> Result<Deb, DebError> {
-    let file = Arc::new(file);
-    let mut members = members(&file)?.into_iter();
+/// Finds the package's members.
+pub fn open(package: &Content) -> Result<Deb, DebError> {
+    let mut members = members(package)?.into_iter();
     let version = members
         .next()
         .filter(|m| m.name == "debian-binary")
         .ok_or(DebError::Missing("debian-binary"))?;
     let mut text = String::new();
-    version.raw().take(32).read_to_string(&mut text)?;
+    version
+        .content
+        .reader()
+        .take(32)
+        .read_to_string(&mut text)?;
     if !text.starts_with("2.") {
         return Err(DebError::Version(text.trim_end().to_owned()));
     }
     // Names beginning with an underscore are for others, says deb(5).
     let mut members = members.filter(|member| !member.name.starts_with('_'));
     let control = members.next().filter(|m| m.name.starts_with("control.tar"));
-    let control = read_control(&control.ok_or(DebError::Missing("control.tar"))?)?;
+    let control = control.ok_or(DebError::Missing("control.tar"))?;
     let data = members
         .next()
         .filter(|m| m.name.starts_with("data.tar"))
@@ -169,23 +167,28 @@ pub fn open(file: File) -> Result<Deb, DebError> {
 }
 
 impl Deb {
+    /// The uncompressed `control.tar`.
+    pub fn control(&self) -> Result<Vec<u8>, DebError> {
+        let mut bytes = Vec::new();
+        self.control
+            .decompressed()?
+            .take(CONTROL_LIMIT + 1)
+            .read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > CONTROL_LIMIT {
+            return Err(DebError::ControlSize);
+        }
+        Ok(bytes)
+    }
+
     /// The uncompressed `data.tar`, as a stream.
-    pub fn data(&self) -> Result<Box<dyn Read>, DebError> {
+    pub fn data(&self) -> Result<Box<dyn Read + '_>, DebError> {
         self.data.decompressed()
     }
 }
 
 impl Member {
-    fn raw(&self) -> MemberReader {
-        MemberReader {
-            file: Arc::clone(&self.file),
-            offset: self.offset,
-            left: self.size,
-        }
-    }
-
-    fn decompressed(&self) -> Result<Box<dyn Read>, DebError> {
-        let raw = BufReader::with_capacity(128 << 10, self.raw());
+    fn decompressed(&self) -> Result<Box<dyn Read + '_>, DebError> {
+        let raw = BufReader::with_capacity(128 << 10, self.content.reader());
         let (_, compression) = self.name.split_once(".tar").unwrap_or_default();
         Ok(match compression {
             "" => Box::new(raw),
@@ -197,36 +200,13 @@ impl Member {
     }
 }
 
-/// Reads a range of a file without moving the file's own position.
-#[derive(Debug)]
-struct MemberReader {
-    file: Arc<File>,
-    offset: u64,
-    left: u64,
-}
-
-impl Read for MemberReader {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let want = usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(buf.len());
-        let n = self.file.read_at(&mut buf[..want], self.offset)?;
-        if n == 0 && want > 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.offset += n as u64;
-        self.left -= n as u64;
-        Ok(n)
-    }
-}
-
-fn members(file: &Arc<File>) -> Result<Vec<Member>, DebError> {
-    let len = file.metadata()?.len();
+fn members(package: &Content) -> Result<Vec<Member>, DebError> {
+    let len = package.len();
     let mut magic = [0; 8];
     if len < 8 {
         return Err(DebError::Magic);
     }
-    file.read_exact_at(&mut magic, 0)?;
+    package.read_exact_at(&mut magic, 0)?;
     if &magic != MAGIC {
         return Err(DebError::Magic);
     }
@@ -237,7 +217,7 @@ fn members(file: &Arc<File>) -> Result<Vec<Member>, DebError> {
         if len - at < HEADER {
             return Err(DebError::Header(at));
         }
-        file.read_exact_at(&mut header, at)?;
+        package.read_exact_at(&mut header, at)?;
         let field = |from: usize, to: usize| {
             std::str::from_utf8(&header[from..to])
                 .ok()
@@ -254,28 +234,17 @@ fn members(file: &Arc<File>) -> Result<Vec<Member>, DebError> {
         if size > left {
             return Err(DebError::Length { name, size, left });
         }
-        members.push(Member {
-            file: Arc::clone(file),
-            name,
-            offset,
-            size,
-        });
+        let content = package.slice(offset, size)?;
+        members.push(Member { name, content });
         at = offset + size + size % 2;
     }
     Ok(members)
 }
 
-fn read_control(member: &Member) -> Result<Control, DebError> {
+/// What the uncompressed `control.tar` in `bytes` says.
+pub fn read_control(bytes: &[u8]) -> Result<Control, DebError> {
     let mut control = Control::default();
-    let mut bytes = Vec::new();
-    member
-        .decompressed()?
-        .take(CONTROL_LIMIT + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > CONTROL_LIMIT {
-        return Err(DebError::ControlSize);
-    }
-    for entry in tar::Archive::new(bytes.as_slice()).entries()? {
+    for entry in tar::Archive::new(bytes).entries()? {
         let mut entry = entry?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let name = path.trim_start_matches("./").to_owned();
@@ -355,8 +324,7 @@ fn directives(text: &str) -> Vec<String> {
 pub(crate) mod testing {
     //! Packages made in memory, for tests of this module and its neighbours.
 
-    use std::fs::File;
-    use std::io::{Seek, Write};
+    use formats::tree::Content;
 
     /// One member of an ar archive.
     pub(crate) fn member(name: &str, bytes: &[u8]) -> Vec<u8> {
@@ -389,7 +357,7 @@ pub(crate) mod testing {
     }
 
     /// A package named `name` with the control files and the data archive given.
-    pub(crate) fn deb(name: &str, control: &[(&str, &str)], data: &[u8]) -> File {
+    pub(crate) fn deb(name: &str, control: &[(&str, &str)], data: &[u8]) -> Content {
         let text = format!("Package: {name}\nVersion: 1.0-1\nArchitecture: all\n");
         let mut files = vec![("./control", text.as_str())];
         files.extend(control);
@@ -399,21 +367,13 @@ pub(crate) mod testing {
             member("control.tar", &tar(&files)),
             member("data.tar", data),
         ];
-        file(&parts.concat())
-    }
-
-    /// An open file that holds `bytes`.
-    pub(crate) fn file(bytes: &[u8]) -> File {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(bytes).unwrap();
-        file.rewind().unwrap();
-        file
+        parts.concat().into()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{file, member, tar};
+    use super::testing::{member, tar};
     use super::*;
     use proptest::prelude::*;
 
@@ -441,20 +401,26 @@ mod tests {
         ])
     }
 
+    fn read(bytes: &[u8]) -> Result<(Deb, Control), DebError> {
+        let deb = open(&bytes.to_vec().into())?;
+        let control = read_control(&deb.control()?)?;
+        Ok((deb, control))
+    }
+
     fn check(bytes: &[u8], expected: &str) {
-        let error = open(file(bytes)).unwrap_err().to_string();
+        let error = read(bytes).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 
     #[test]
     fn a_package_is_read() {
-        let deb = open(file(&small())).unwrap();
-        assert_eq!((deb.control.package(), deb.control.version()), ("x", "1"));
-        assert_eq!(deb.control.fields["description"], "a\nb");
-        assert_eq!(deb.control.conffiles, ["etc/x"]);
-        assert_eq!(deb.control.triggers, ["activate-noawait ldconfig"]);
+        let (deb, control) = read(&small()).unwrap();
+        assert_eq!((control.package(), control.version()), ("x", "1"));
+        assert_eq!(control.fields["description"], "a\nb");
+        assert_eq!(control.conffiles, ["etc/x"]);
+        assert_eq!(control.triggers, ["activate-noawait ldconfig"]);
         assert_eq!(
-            deb.control.scripts.keys().collect::<Vec<_>>(),
+            control.scripts.keys().collect::<Vec<_>>(),
             [&ScriptKind::Postinst]
         );
         let mut data = Vec::new();
@@ -497,7 +463,7 @@ mod tests {
             let mut bytes = small();
             let at = at % bytes.len();
             bytes[at] = byte;
-            if let Ok(deb) = open(file(&bytes)) && let Ok(mut data) = deb.data() {
+            if let Ok((deb, _)) = read(&bytes) && let Ok(mut data) = deb.data() {
                 let _ = data.read_to_end(&mut Vec::new());
             }
         }

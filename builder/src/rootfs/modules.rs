@@ -14,7 +14,7 @@ mod index;
 pub mod output;
 
 pub use closure::closure;
-pub use output::write_index;
+pub use output::{index, place_index, write_index};
 
 use self::file::ModuleFile;
 use super::elf::ElfError;

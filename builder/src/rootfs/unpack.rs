@@ -1,5 +1,9 @@
-//! From one package to entries of a file tree: `data.tar` is decompressed once, into one scratch file that
-//! has no name, and the entries' contents are ranges of it.
+//! From one package to entries of a file tree, in two steps: [`expand`] decompresses, and [`read`] makes entries
+//! whose contents are ranges of the expanded package.
+//!
+//! ```text
+//! expanded package    data.tar, control.tar, both decompressed; then the length of data.tar, a u64
+//! ```
 //!
 //! Paths come out with `/usr` merged: what a package ships in `bin`, `sbin` or `lib*` lies in `usr/…`; the
 //! links at the root come from base-files. Owners stay names here, because they get their numbers only when
@@ -9,10 +13,7 @@ use crate::rootfs::deb::{self, Control};
 use anyhow::{Context, bail};
 use formats::tree::{Content, Kind, Metadata};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Seek, SeekFrom};
-use std::path::Path;
-use std::sync::Arc;
+use std::io::{self, BufReader, Write};
 use tar::EntryType;
 
 /// Directories at the root that are links into `usr` on a system with merged `/usr`.
@@ -42,37 +43,34 @@ pub struct Entry {
     pub group: String,
 }
 
-/// Unpacks the package in `file`, with its scratch file in `scratch`.
-pub fn unpack(file: File, scratch: &Path) -> anyhow::Result<Unpacked> {
-    let deb = deb::open(file)?;
-    let data = decompress(&deb, scratch)?;
-    let entries = read_entries(&data).context("reading data.tar")?;
+/// Writes `package`, a `.deb`, in its expanded form.
+pub fn expand(package: &Content, out: &mut dyn Write) -> anyhow::Result<()> {
+    let deb = deb::open(package)?;
+    let control = deb.control()?;
+    let len = io::copy(&mut deb.data()?, out).context("decompressing data.tar")?;
+    out.write_all(&control)
+        .and_then(|()| out.write_all(&len.to_le_bytes()))
+        .context("writing the expanded package")
+}
+
+/// Reads an expanded package.
+pub fn read(expanded: &Content) -> anyhow::Result<Unpacked> {
+    let reading = "reading the expanded package";
+    let end = expanded.len().checked_sub(8).context(reading)?;
+    let mut len = [0; 8];
+    expanded.read_exact_at(&mut len, end).context(reading)?;
+    let len = u64::from_le_bytes(len);
+    let data = expanded.slice(0, len).context(reading)?;
+    let control = end.checked_sub(len).context(reading)?;
+    let control = expanded.slice(len, control).context(reading)?;
     Ok(Unpacked {
-        control: deb.control,
-        entries,
+        control: deb::read_control(&control.to_vec().context(reading)?)?,
+        entries: read_entries(&data).context("reading data.tar")?,
     })
 }
 
-fn decompress(deb: &deb::Deb, scratch: &Path) -> anyhow::Result<Arc<File>> {
-    let file = tempfile::tempfile_in(scratch)
-        .with_context(|| format!("creating a scratch file in {}", scratch.display()))?;
-    let mut writer = BufWriter::with_capacity(256 << 10, file);
-    io::copy(&mut deb.data()?, &mut writer).context("decompressing data.tar")?;
-    let mut file = writer
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)
-        .context("writing the scratch file")?;
-    file.seek(SeekFrom::Start(0))
-        .context("rewinding the scratch file")?;
-    Ok(Arc::new(file))
-}
-
-fn read_entries(data: &Arc<File>) -> anyhow::Result<Vec<Entry>> {
-    let len = data
-        .metadata()
-        .context("asking the scratch file's length")?
-        .len();
-    let mut archive = tar::Archive::new(BufReader::with_capacity(64 << 10, data.as_ref()));
+fn read_entries(data: &Content) -> anyhow::Result<Vec<Entry>> {
+    let mut archive = tar::Archive::new(BufReader::with_capacity(64 << 10, data.reader()));
     let mut entries: Vec<Entry> = Vec::new();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for entry in archive.entries_with_seek()? {
@@ -93,7 +91,7 @@ fn read_entries(data: &Arc<File>) -> anyhow::Result<Vec<Entry>> {
                     ..entries[*index].clone()
                 }
             }
-            _ => read_entry(&mut entry, &raw, data, len)
+            _ => read_entry(&mut entry, &raw, data)
                 .with_context(|| format!("reading entry {raw:?}"))?,
         };
         if seen.insert(raw.clone(), entries.len()).is_some() {
@@ -111,8 +109,7 @@ fn read_entries(data: &Arc<File>) -> anyhow::Result<Vec<Entry>> {
 fn read_entry(
     entry: &mut tar::Entry<'_, impl io::Read>,
     raw: &str,
-    data: &Arc<File>,
-    len: u64,
+    data: &Content,
 ) -> anyhow::Result<Entry> {
     let mut xattrs = BTreeMap::new();
     if let Some(extensions) = entry.pax_extensions()? {
@@ -134,14 +131,10 @@ fn read_entry(
     let kind = match header.entry_type() {
         EntryType::Regular | EntryType::Continuous => {
             let (offset, size) = (entry.raw_file_position(), entry.size());
-            if offset.checked_add(size).is_none_or(|end| end > len) {
-                bail!("its {size} bytes reach beyond the end of data.tar");
-            }
-            Kind::File(Content::Slice {
-                file: Arc::clone(data),
-                offset,
-                len: size,
-            })
+            let content = data
+                .slice(offset, size)
+                .with_context(|| format!("its {size} bytes reach beyond the end of data.tar"))?;
+            Kind::File(content)
         }
         EntryType::Directory => Kind::Directory,
         EntryType::Symlink => {
@@ -237,7 +230,9 @@ mod tests {
     }
 
     fn unpack_tar(data: &[u8]) -> anyhow::Result<Unpacked> {
-        unpack(testing::deb("x", &[], data), &std::env::temp_dir())
+        let mut expanded = Vec::new();
+        expand(&testing::deb("x", &[], data), &mut expanded)?;
+        read(&expanded.into())
     }
 
     fn refuse(data: &[u8], expected: &str) {

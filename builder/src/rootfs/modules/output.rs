@@ -5,9 +5,37 @@ use super::{ModuleError, Modules, directory, module_name, read, read_text};
 use formats::tree::{Kind, Metadata, Node, Tree};
 use std::fmt::Write as _;
 
-/// Reads the modules of `version` and puts all index files beside them: mode 0644, with the time of the
-/// version's directory.
+/// Reads the modules of `version` and puts all index files beside them.
 pub fn write_index(tree: &mut Tree, version: &str) -> Result<(), ModuleError> {
+    let files = index(tree, version)?;
+    place_index(tree, version, files)
+}
+
+/// Puts index files beside the modules of `version`: mode 0644, with the time of the version's directory.
+pub fn place_index(
+    tree: &mut Tree,
+    version: &str,
+    files: Vec<(String, Vec<u8>)>,
+) -> Result<(), ModuleError> {
+    let directory = directory(version);
+    let mtime = tree.get(&directory).map_or(0, |node| node.meta.mtime);
+    for (name, bytes) in files {
+        let meta = Metadata {
+            mtime,
+            ..Metadata::root(0o644)
+        };
+        let node = Node {
+            kind: Kind::File(bytes.into()),
+            meta,
+        };
+        tree.insert(&format!("{directory}/{name}"), node)
+            .map_err(ModuleError::Tree)?;
+    }
+    Ok(())
+}
+
+/// Reads the modules of `version` and gives the index files that belong beside them, by name.
+pub fn index(tree: &Tree, version: &str) -> Result<Vec<(String, Vec<u8>)>, ModuleError> {
     let modules = read(tree, version)?;
     let directory = directory(version);
     let builtin = read_text(tree, &format!("{directory}/modules.builtin"))?;
@@ -25,20 +53,7 @@ pub fn write_index(tree: &mut Tree, version: &str) -> Result<(), ModuleError> {
         ("modules.builtin.alias.bin", builtin_aliases_bin(&modinfo)?),
         ("modules.devname", devnames(&modules).into_bytes()),
     ];
-    let mtime = tree.get(&directory).map_or(0, |node| node.meta.mtime);
-    for (name, bytes) in files {
-        let meta = Metadata {
-            mtime,
-            ..Metadata::root(0o644)
-        };
-        let node = Node {
-            kind: Kind::File(bytes.into()),
-            meta,
-        };
-        tree.insert(&format!("{directory}/{name}"), node)
-            .map_err(ModuleError::Tree)?;
-    }
-    Ok(())
+    Ok(files.map(|(name, bytes)| (name.to_owned(), bytes)).into())
 }
 
 /// `path: needed needed…` for the module at `place`.
