@@ -1,7 +1,7 @@
 //! Writes the disk: partitions at their planned places, then the table, then other formats of the same.
 
 use super::{Format, Inputs, Report};
-use crate::digest;
+use crate::digest::{self, HashWriter};
 use crate::disk::{DiskPlan, Slot};
 use crate::output::Unfinished;
 use crate::output::bounded::Bounded;
@@ -210,30 +210,30 @@ impl<'a> Disk<'a> {
     pub(super) fn finish(self, formats: &BTreeSet<Format>) -> anyhow::Result<Report> {
         let mut outputs = BTreeMap::new();
         let raw = self.raw.path().to_owned();
+        let data = data_extents(self.raw.file(), self.plan.size)?;
         if formats.contains(&Format::Qcow2) {
             let path = raw.with_extension("qcow2");
-            let out = Unfinished::create(&path)?;
-            let mut buffer = io::BufWriter::with_capacity(1 << 20, out.file());
             let writing = || format!("writing {}", path.display());
-            let plan = qcow2::plan_extents(
-                self.raw.file(),
-                &data_extents(self.raw.file(), self.plan.size)?,
-            )
-            .with_context(writing)?;
+            let out = Unfinished::create(&path)?;
+            let mut buffer = io::BufWriter::with_capacity(1 << 20, HashWriter::new(out.file()));
+            let plan = qcow2::plan_extents(self.raw.file(), &data).with_context(writing)?;
             plan.write(&mut buffer).with_context(writing)?;
-            buffer.flush().with_context(writing)?;
-            drop(buffer);
+            let hashed = buffer.into_inner().map_err(io::IntoInnerError::into_error);
+            let (_, sha256, _) = hashed.with_context(writing)?.finish();
             out.finish()?;
-            outputs.insert(path, String::new());
+            outputs.insert(path, sha256);
         }
         if formats.contains(&Format::Raw) {
-            self.raw.finish()?;
-            outputs.insert(raw, String::new());
-        }
-        for (path, sha256) in &mut outputs {
-            let reading = || format!("reading {}", path.display());
-            let file = std::fs::File::open(path).with_context(reading)?;
-            *sha256 = digest::sha256_of(file).with_context(reading)?.0;
+            let file = self.raw.file().try_clone();
+            let file = file.with_context(|| format!("reading {}", raw.display()))?;
+            // The disk works while the processor hashes.
+            let (finished, sha256) = rayon::join(
+                || self.raw.finish(),
+                || digest::sha256_of_sparse(&file, self.plan.size, &data),
+            );
+            finished?;
+            let sha256 = sha256.with_context(|| format!("reading {}", raw.display()))?;
+            outputs.insert(raw, sha256);
         }
         Ok(Report {
             profile: self.inputs.profile.name.clone(),
