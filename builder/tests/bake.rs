@@ -69,6 +69,65 @@ fn equal_inputs_give_equal_images_however_they_are_built() {
 }
 
 #[test]
+fn a_second_build_writes_nothing_and_a_changed_one_the_same_as_without_a_cache() {
+    let small = small_machine();
+    let overlays = ["base", "initrd"].map(|name| small.dir.path().join("overlays").join(name));
+    for overlay in &overlays {
+        fs::create_dir_all(overlay.join("etc")).unwrap();
+    }
+    small.write(&format!(
+        "{}overlays: [../../overlays/base]\ninitrdOverlays: [../../overlays/initrd]\n",
+        small.text()
+    ));
+    let small = small.done(&["lock", "fetch"]);
+    let build = |more: &[&str]| succeed(small.command("build").args(BOTH).args(more));
+    assert!(!build(&[]).contains("unchanged"));
+    let first = digests(&small.out());
+    assert!(build(&[]).contains("unchanged"));
+    assert!(!build(&["--no-cache"]).contains("unchanged"));
+    assert_eq!(digests(&small.out()), first);
+
+    // Whoever touches an output gets it anew.
+    let raw = small.out().join("seedbed-small-amd64.raw");
+    fs::write(&raw, "another").unwrap();
+    assert!(!build(&[]).contains("unchanged"));
+    fs::remove_file(&raw).unwrap();
+    assert!(!build(&[]).contains("unchanged"));
+    assert_eq!(digests(&small.out()), first);
+
+    // Each input counts, and what is taken from the cache is what would have been made.
+    let inputs = [
+        (overlays[0].join("etc/issue"), "hello\n"),
+        (overlays[0].join("etc/issue"), "good bye\n"),
+        (overlays[1].join("etc/issue"), "hello\n"),
+        (small.firstboot(), "another firstboot"),
+    ];
+    let mut before = first;
+    for (path, text) in inputs {
+        fs::write(&path, text).unwrap();
+        assert!(!build(&[]).contains("unchanged"), "{}", path.display());
+        let cached = digests(&small.out());
+        assert_ne!(cached, before, "{}", path.display());
+        build(&["--no-cache"]);
+        assert_eq!(digests(&small.out()), cached, "{}", path.display());
+        before = cached;
+    }
+
+    // A result that rotted is not taken.
+    let cache = small.dir.path().join(".cache/seedbed/build");
+    let results = small.names(cache.clone());
+    assert!(results.len() > 6, "{results:?}");
+    for name in &results {
+        let path = cache.join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[0] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+    assert!(!build(&[]).contains("unchanged"));
+    assert_eq!(digests(&small.out()), before);
+}
+
+#[test]
 fn a_full_disk_while_the_image_is_written_leaves_nothing() {
     let small = locked();
     // Enough for every scratch file, and not for the disk.
