@@ -71,7 +71,10 @@ test-long: image ## The tiers that take hours; resumable, results appended to ou
 	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_LONG=1 SEEDBED_LONG_RESULTS=$(abspath $(OUT))/long.jsonl cargo test --release --locked -p seedbed-qemu-tests -- --test-threads=1 --nocapture
 
 .PHONY: bench
-bench: image ## Figures: build time against mmdebstrap and mkosi, memory, sizes; the boot's are in qemu-results/
+bench: bench-build ## Figures; those of a boot are in qemu-results/ after `make machine`
+
+.PHONY: bench-build
+bench-build: image ## Build time against mmdebstrap and mkosi, memory, sizes
 	scripts/bench.sh
 
 .PHONY: help

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Measures a build against mmdebstrap (and mkosi where it is installed) for the same package list, in one run
-# on one machine, and prints a Markdown table. Called by `make bench`, which sets SEEDBED_BIN, SEEDBED_FIRSTBOOT
+# on one machine, and prints a Markdown table. Called by `make bench-build`, which sets SEEDBED_BIN, SEEDBED_FIRSTBOOT
 # and SEEDBED_KUBE.
 #
-#   cold   nothing in the store: fetch, then build (the kernel's page cache dropped before, if root)
-#   warm   everything in the store
+#   cold        nothing in the store: fetch, then build (the kernel's page cache dropped before, if root)
+#   warm        everything in the store, no build cache
+#   overlay     one file of an overlay changed since the build before
+#   unchanged   nothing changed since the build before
 #
 # Each is run RUNS times (3); the median and the spread are shown.
 set -euo pipefail
@@ -28,17 +30,22 @@ measure() {
     ((kib > peak)) && peak=$kib
   done
   printf '%s\n' "${times[@]}" | sort -n | awk -v name="$name" -v peak="$peak" \
-    '{t[NR]=$1} END {printf "| %s | %.1f s | %.1f–%.1f s | %d MiB |\n", name, t[int((NR+1)/2)], t[1], t[NR], peak/1024}'
+    '{t[NR]=$1} END {printf "| %s | %.2f s | %.2f–%.2f s | %d MiB |\n", name, t[int((NR+1)/2)], t[1], t[NR], peak/1024}'
 }
 
-build() { "$SEEDBED_BIN" build profiles/demo --format raw --out "$scratch/out" --firstboot "$SEEDBED_FIRSTBOOT" "$@"; }
+cp -r profiles overlays "$scratch"
+build() { "$SEEDBED_BIN" build "$scratch/profiles/demo" --format raw --out "$scratch/out" --firstboot "$SEEDBED_FIRSTBOOT" "$@"; }
+changed() {
+  date +%N > "$scratch/overlays/base/etc/changed"
+  build --cache "$scratch/cache"
+}
 cold() {
   rm -rf "$scratch/store"
   drop_caches
   "$SEEDBED_BIN" fetch profiles/demo "${sources[@]}" --store "$scratch/store"
-  build --store "$scratch/store"
+  build --no-cache --store "$scratch/store"
 }
-export -f build cold drop_caches
+export -f build changed cold drop_caches
 export SEEDBED_BIN SEEDBED_FIRSTBOOT scratch
 export sources_text="${sources[*]}"
 
@@ -46,7 +53,10 @@ echo "load before: $(cut -d' ' -f1-3 /proc/loadavg), $(nproc) cores, $runs runs 
 echo
 echo '| what | median | spread | peak memory |'
 echo '|---|---|---|---|'
-measure 'seedbed build, warm store' bash -c build
+measure 'seedbed build, warm store, no build cache' bash -c 'build --no-cache'
+build --cache "$scratch/cache" > "$scratch/log"
+measure 'seedbed build, one file of an overlay changed' bash -c changed
+measure 'seedbed build, nothing changed' bash -c 'build --cache "$scratch/cache"'
 measure 'seedbed fetch and build, empty store' bash -c "sources=($sources_text); $(declare -f build cold drop_caches); cold"
 if command -v mmdebstrap > /dev/null; then
   measure 'mmdebstrap, directory only, same packages' bash -c "rm -rf $scratch/mm; mmdebstrap --variant=essential --include=$packages trixie $scratch/mm"
@@ -60,4 +70,4 @@ else
   echo '| mkosi | not installed | | |'
 fi
 echo
-build --json | sed -n '/"bytes"/,/}/p;/"seconds"/,/^  ]/p'
+build --no-cache --json | sed -n '/"bytes"/,/}/p;/"seconds"/,/^  ]/p'
