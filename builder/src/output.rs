@@ -59,7 +59,7 @@ impl Unfinished {
         &self.path
     }
 
-    /// Syncs the file and gives it its final name.
+    /// Syncs the file, gives it its final name, and syncs the folder that has the name.
     pub fn finish(mut self) -> anyhow::Result<()> {
         self.file
             .sync_all()
@@ -73,7 +73,12 @@ impl Unfinished {
             )
         })?;
         self.finished = true;
-        Ok(())
+        let folder = match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.with_context(|| format!("writing {}", folder.display()))
     }
 }
 

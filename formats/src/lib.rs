@@ -9,6 +9,7 @@ pub mod disk;
 pub mod erofs;
 pub mod fat;
 pub mod gpt;
+pub mod ova;
 pub mod pe;
 pub mod qcow2;
 pub mod read_at;
