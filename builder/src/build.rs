@@ -7,6 +7,7 @@
 mod artifact;
 mod boot;
 mod member;
+mod outputs;
 mod packages;
 mod report;
 mod root;
@@ -15,9 +16,11 @@ mod stages;
 mod stamp;
 mod store;
 
+pub use outputs::Format;
 pub use report::Report;
 
 use crate::blobs::Blobs;
+use crate::build::outputs::sums::Sums;
 use crate::build::packages::Packages;
 use crate::build::stages::Stages;
 use crate::build::stamp::Stamp;
@@ -30,20 +33,12 @@ use crate::store::Store;
 use crate::{digest, disk};
 use anyhow::Context;
 use contract::partition::{Arch, Role};
+use formats::gpt::SectorSize;
 use formats::tree::Content;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
-
-/// A file format of the result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Format {
-    /// A disk image, sparse.
-    Raw,
-    /// The same for QEMU and private clouds.
-    Qcow2,
-}
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -64,6 +59,8 @@ pub struct Request<'a> {
     pub seed: Option<&'a Path>,
     /// What to write.
     pub formats: BTreeSet<Format>,
+    /// The logical sectors of the disks that the image is for.
+    pub sector_size: SectorSize,
     /// The folder to write to.
     pub out: &'a Path,
 }
@@ -100,6 +97,7 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
     let locked = request.lock.arch.get(&arch);
     let locked =
         locked.with_context(|| format!("the lock of {} has nothing for {arch}", profile.name))?;
+    outputs::check(&request.formats, request.sector_size)?;
     let creating = || format!("creating {}", request.out.display());
     fs::create_dir_all(request.out).with_context(creating)?;
 
@@ -107,6 +105,7 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
     let lock_digest = lock::digest(request.lock);
     let stamp = Stamp::of(request, &lock_digest)?;
     if let Some(mut report) = stamp.unchanged(request.cache) {
+        Sums::open(report.outputs.keys())?.record(&report.outputs)?;
         stages.done("compare");
         report.seconds = stages.finish();
         return Ok(report);
@@ -136,7 +135,8 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
     packages.expand_rest(locked, blobs, cache, scratch.path())?;
     stages.done("packages");
 
-    let mut disk = artifact::Disk::create(&inputs, disk::plan(&profile.disk), request.out)?;
+    let plan = disk::plan(&profile.disk);
+    let mut disk = artifact::Disk::create(&inputs, plan, request.sector_size, request.out)?;
     disk.write_seed(&seed::tree(request.seed)?)?;
     let (store, root) = rayon::join(
         || store::write(&inputs, request.store, &disk),
@@ -158,8 +158,8 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
     let root_hash = &partition.root_hash;
     disk.write_esp(&boot::esp(&inputs, &firmware, &initrd, root_hash)?)?;
     disk.write_table()?;
-    let mut report = disk.finish(&request.formats)?;
-    stages.done("write");
+    stages.done("partitions");
+    let mut report = disk.finish(&request.formats, &mut stages)?;
     report.bytes.insert("initrd".into(), initrd.len());
     report.bytes.extend(store.bytes);
     report.root_hash = digest::hex(root_hash);

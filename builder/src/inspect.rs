@@ -3,6 +3,8 @@
 //!
 //! Nothing is mounted, and no root is needed. Damage is collected, so that one look shows all of it.
 
+mod disk;
+
 use anyhow::{Context, bail};
 use contract::guid::Guid;
 use contract::manifest::Manifest;
@@ -13,10 +15,9 @@ use formats::fat::read::Volume;
 use formats::gpt::{self, Entry, SectorSize};
 use formats::read_at::{ReadAt, Window};
 use formats::tree::Content;
-use formats::{qcow2, uki, verity};
+use formats::{uki, verity};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -33,7 +34,7 @@ const ROOT_HASH: &str = "roothash=";
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// `raw` or `qcow2`.
+    /// As `build --format` calls it, `qcow2` with either compression.
     pub format: &'static str,
     /// The disk's size in bytes.
     pub bytes: u64,
@@ -84,56 +85,17 @@ pub struct BootEntry {
     pub command_line: String,
 }
 
-/// A disk image by its format.
-enum Disk {
-    Raw(File),
-    Qcow2(qcow2::Image<File>),
-}
-
-impl Disk {
-    fn open(path: &Path) -> anyhow::Result<Self> {
-        let open = || File::open(path).with_context(|| format!("opening {}", path.display()));
-        match qcow2::Image::open(open()?) {
-            Ok(image) => Ok(Disk::Qcow2(image)),
-            Err(qcow2::ReadError::NotQcow2 | qcow2::ReadError::Read(_)) => Ok(Disk::Raw(open()?)),
-            Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
-        }
-    }
-
-    fn format(&self) -> &'static str {
-        match self {
-            Disk::Raw(_) => "raw",
-            Disk::Qcow2(_) => "qcow2",
-        }
-    }
-}
-
-impl ReadAt for Disk {
-    fn size(&self) -> io::Result<u64> {
-        match self {
-            Disk::Raw(file) => file.size(),
-            Disk::Qcow2(image) => image.size(),
-        }
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        match self {
-            Disk::Raw(file) => ReadAt::read_exact_at(file, buf, offset),
-            Disk::Qcow2(image) => image.read_exact_at(buf, offset),
-        }
-    }
-}
-
 /// Looks into the image file at `path`; with `verify`, at every block of root and store. Fails only if it is no
 /// disk at all: what is wrong inside is in [`Report::damage`].
 pub fn inspect(path: &Path, verify: bool) -> anyhow::Result<Report> {
-    let disk = Disk::open(path)?;
+    let disk = disk::open(path)?;
+    let (format, disk) = (disk.format, &*disk.bytes);
     let bytes = disk
         .size()
         .with_context(|| format!("reading {}", path.display()))?;
-    let table = match gpt::read(&disk, SectorSize::B512) {
+    let table = match gpt::read(disk, SectorSize::B512) {
         Ok(table) => table,
-        Err(error) => match gpt::read(&disk, SectorSize::B4096) {
+        Err(error) => match gpt::read(disk, SectorSize::B4096) {
             Ok(table) => table,
             Err(_) => {
                 return Err(error)
@@ -142,7 +104,7 @@ pub fn inspect(path: &Path, verify: bool) -> anyhow::Result<Report> {
         },
     };
     let mut look = Look {
-        disk: &disk,
+        disk,
         sector: table.sector_size.bytes(),
         entries: &table.entries,
         damage: Vec::new(),
@@ -158,7 +120,7 @@ pub fn inspect(path: &Path, verify: bool) -> anyhow::Result<Report> {
         Vec::new()
     };
     Ok(Report {
-        format: disk.format(),
+        format,
         bytes,
         partitions: look.partitions(),
         boot,
@@ -170,7 +132,7 @@ pub fn inspect(path: &Path, verify: bool) -> anyhow::Result<Report> {
 
 /// A look at one disk.
 struct Look<'a> {
-    disk: &'a Disk,
+    disk: &'a dyn ReadAt,
     sector: u64,
     entries: &'a BTreeMap<u32, Entry>,
     damage: Vec<String>,
@@ -189,7 +151,7 @@ impl<'a> Look<'a> {
     }
 
     /// The first partition with a role's name.
-    fn volume(&self, role: Role) -> anyhow::Result<Window<&'a Disk>> {
+    fn volume(&self, role: Role) -> anyhow::Result<Window<&'a dyn ReadAt>> {
         let entry = self
             .entries
             .values()

@@ -59,11 +59,16 @@ impl Unfinished {
         &self.path
     }
 
-    /// Syncs the file and gives it its final name.
+    /// Waits until the file is on its disk. [`Unfinished::finish`] does that too, and then has nothing to wait
+    /// for.
+    pub fn sync(&self) -> anyhow::Result<()> {
+        let synced = self.file.sync_all();
+        synced.with_context(|| format!("writing {}", self.path.display()))
+    }
+
+    /// Syncs the file, gives it its final name, and syncs the folder that has the name.
     pub fn finish(mut self) -> anyhow::Result<()> {
-        self.file
-            .sync_all()
-            .with_context(|| format!("writing {}", self.path.display()))?;
+        self.sync()?;
         let renamed = fs::rename(&self.temporary, &self.path);
         renamed.with_context(|| {
             format!(
@@ -73,7 +78,12 @@ impl Unfinished {
             )
         })?;
         self.finished = true;
-        Ok(())
+        let folder = match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.with_context(|| format!("writing {}", folder.display()))
     }
 }
 

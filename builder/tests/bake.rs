@@ -7,6 +7,9 @@
 #[allow(dead_code, unreachable_pub)]
 #[path = "support/loopback/mod.rs"]
 mod loopback;
+#[allow(dead_code)]
+#[path = "support/mod.rs"]
+mod support;
 
 use builder::digest;
 use loopback::command::{refuse, seedbed_after, succeed};
@@ -18,6 +21,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const BOTH: [&str; 2] = ["--format", "raw,qcow2"];
+const ALL: &str = "raw,raw.zst,qcow2,qcow2-deflate,vmdk,ova,vhd,vhdx";
 
 fn locked() -> Small {
     small_machine().done(&["lock", "fetch"])
@@ -44,7 +48,11 @@ fn equal_inputs_give_equal_images_however_they_are_built() {
     let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
         names,
-        ["seedbed-small-amd64.qcow2", "seedbed-small-amd64.raw"]
+        [
+            "SHA256SUMS",
+            "seedbed-small-amd64.qcow2",
+            "seedbed-small-amd64.raw"
+        ]
     );
 
     // Another place, umask, zone and number of threads; the store is a copy with other times.
@@ -173,31 +181,47 @@ fn a_bad_seed_is_not_put_into_an_image() {
     assert_eq!(small.names(small.out()), [""; 0]);
 }
 
+/// The report of `inspect --verify` on an image, whose exit status says whether it is damaged.
+fn inspect(small: &Small, image: &Path) -> Value {
+    let mut command = seedbed_after("true", small.dir.path());
+    command
+        .arg("inspect")
+        .arg(image)
+        .args(["--verify", "--json"]);
+    let out = command.output().unwrap();
+    let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let damaged = report["damage"] != serde_json::json!([]);
+    assert_eq!(out.status.code(), Some(i32::from(damaged)), "{report:#}");
+    report
+}
+
 #[test]
 fn inspect_shows_what_an_image_holds_and_finds_a_flipped_bit() {
     let small = locked();
-    succeed(small.command("build").args(BOTH));
+    succeed(small.command("build").args(["--format", ALL]));
     let file = |end: &str| small.out().join(format!("seedbed-small-amd64.{end}"));
-    let look = |image: &Path| -> Value {
-        let mut command = seedbed_after("true", small.dir.path());
-        command
-            .arg("inspect")
-            .arg(image)
-            .args(["--verify", "--json"]);
-        let out = command.output().unwrap();
-        let report: Value = serde_json::from_slice(&out.stdout).unwrap();
-        let damaged = report["damage"] != serde_json::json!([]);
-        assert_eq!(out.status.code(), Some(i32::from(damaged)), "{report:#}");
-        report
-    };
+    let look = |image: &Path| inspect(&small, image);
     let raw = look(&file("raw"));
     assert_eq!(raw["verified"], serde_json::json!(["ROOT", "STORE"]));
     assert_eq!(raw["manifest"]["profile"], "small");
     let line = raw["boot"][0]["commandLine"].as_str().unwrap();
     assert!(line.contains("roothash="), "{line}");
-    let qcow2 = look(&file("qcow2"));
-    assert_eq!(qcow2["format"], "qcow2");
-    assert_eq!(qcow2["partitions"], raw["partitions"]);
+    let formats = [
+        ("raw.zst", "raw.zst"),
+        ("qcow2", "qcow2"),
+        ("deflate.qcow2", "qcow2"),
+        ("vmdk", "vmdk"),
+        ("ova", "ova"),
+        ("vhd", "vhd"),
+        ("vhdx", "vhdx"),
+    ];
+    for (ending, format) in formats {
+        let other = look(&file(ending));
+        assert_eq!(other["format"], format);
+        for part in ["bytes", "partitions", "manifest", "verified"] {
+            assert_eq!(other[part], raw[part], "{part} of {ending}");
+        }
+    }
 
     for part in raw["partitions"].as_array().unwrap() {
         let name = part["name"].as_str().unwrap();
@@ -228,4 +252,84 @@ fn inspect_shows_what_an_image_holds_and_finds_a_flipped_bit() {
             .arg(small.profile().join("profile.yaml")),
         &["profile.yaml", "reading the partitions"],
     );
+}
+
+#[test]
+fn digests_of_all_results_are_beside_them() {
+    let small = locked();
+    let check = |names: &[&str]| {
+        let text = fs::read_to_string(small.out().join("SHA256SUMS")).unwrap();
+        let listed: Vec<&str> = text.lines().map(|line| &line[66..]).collect();
+        assert_eq!(listed, names);
+        let mut sums = assert_cmd::Command::new("sha256sum");
+        let check = ["--check", "--strict", "--quiet", "SHA256SUMS"];
+        sums.args(check).current_dir(small.out()).assert().success();
+    };
+    let (raw, zst) = ("seedbed-small-amd64.raw", "seedbed-small-amd64.raw.zst");
+    succeed(small.command("build").args(["--format", "raw"]));
+    check(&[raw]);
+    succeed(small.command("build").args(["--format", "raw.zst"]));
+    check(&[raw, zst]);
+    // A result that was not asked for again may be gone, and so may the digests.
+    fs::remove_file(small.out().join(raw)).unwrap();
+    succeed(small.command("build").args(["--format", "raw.zst"]));
+    check(&[zst]);
+    fs::remove_file(small.out().join("SHA256SUMS")).unwrap();
+    succeed(small.command("build").args(["--format", "raw.zst"]));
+    check(&[zst]);
+}
+
+#[test]
+fn an_image_for_disks_with_sectors_of_4096_bytes() {
+    let small = locked();
+    let sectors = ["--sector-size", "4096"];
+    succeed(small.command("build").args(sectors));
+    let image = small.out().join("seedbed-small-amd64-4k.raw");
+    let report = inspect(&small, &image);
+    assert_eq!(report["verified"], serde_json::json!(["ROOT", "STORE"]));
+    let disk = fs::File::open(&image).unwrap();
+    let table = formats::gpt::read(&disk, formats::gpt::SectorSize::B4096).unwrap();
+    assert_eq!(
+        table.entries.len(),
+        report["partitions"].as_array().unwrap().len()
+    );
+    for name in ["ESP", "SEED"] {
+        assert_eq!(bytes_per_sector(&disk, &report, name), 4096, "{name}");
+    }
+    refuse(
+        small
+            .command("build")
+            .args(sectors)
+            .args(["--format", "raw,vmdk"]),
+        &["the format vmdk has sectors of 512 bytes", "--sector-size"],
+    );
+}
+
+fn judged_by_fdisk(image: &Path, partitions: usize) {
+    let test = "bake::an_image_for_disks_with_sectors_of_4096_bytes";
+    let fdisk = Path::new("/sbin/fdisk");
+    if !fdisk.exists() {
+        return support::skip(test, "fdisk is not installed");
+    }
+    let mut list = assert_cmd::Command::new(fdisk);
+    list.args(["--sector-size", "4096", "--list"]).arg(image);
+    let output = list.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (list, complaints) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(complaints, "", "{list}");
+    let rows = list
+        .lines()
+        .filter(|line| line.starts_with(image.to_str().unwrap()));
+    assert_eq!(rows.count(), partitions, "{list}");
+    assert!(list.contains("Disklabel type: gpt"), "{list}");
+}
+
+/// The field of a FAT volume that says how large its sectors are.
+fn bytes_per_sector(disk: &fs::File, report: &Value, partition: &str) -> u16 {
+    let parts = report["partitions"].as_array().unwrap();
+    let part = parts.iter().find(|part| part["name"] == partition).unwrap();
+    let mut field = [0; 2];
+    disk.read_exact_at(&mut field, part["offset"].as_u64().unwrap() + 11)
+        .unwrap();
+    u16::from_le_bytes(field)
 }

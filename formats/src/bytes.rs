@@ -29,3 +29,19 @@ pub(crate) fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
         place.copy_from_slice(field);
     }
 }
+
+pub(crate) fn u32_be(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(array(bytes, at))
+}
+
+pub(crate) fn u64_be(bytes: &[u8], at: usize) -> u64 {
+    u64::from_be_bytes(array(bytes, at))
+}
+
+/// Between the order of a GUID's text form and that of the disk, whose first three fields are little-endian.
+pub(crate) fn swap_guid(mut guid: [u8; 16]) -> [u8; 16] {
+    guid[..4].reverse();
+    guid[4..6].reverse();
+    guid[6..8].reverse();
+    guid
+}

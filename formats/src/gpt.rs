@@ -12,7 +12,7 @@
 //! last sector         backup header
 //! ```
 
-use crate::bytes::{put, u16_le, u32_le, u64_le};
+use crate::bytes::{put, swap_guid, u16_le, u32_le, u64_le};
 use crate::read_at::ReadAt;
 use std::collections::BTreeMap;
 use std::io;
@@ -457,12 +457,4 @@ fn read_copy(
 
 fn title(number: &u32, entry: &Entry) -> String {
     format!("{number} {:?}", entry.name)
-}
-
-/// Between the order of a GUID's text form and that of the disk, whose first three fields are little-endian.
-fn swap_guid(mut guid: [u8; 16]) -> [u8; 16] {
-    guid[..4].reverse();
-    guid[4..6].reverse();
-    guid[6..8].reverse();
-    guid
 }

@@ -1,15 +1,22 @@
-//! Bytes to values and back: erofs, dm-verity, FAT, GPT, qcow2, cpio, PE/UKI.
+//! Bytes to values and back: erofs, dm-verity, FAT, GPT, cpio, PE/UKI, and disk images: qcow2, vmdk,
+//! VHD, VHDX, seekable zstd.
 //!
 //! Nothing here knows a clock, randomness, a process or the network, and nothing panics on bad input.
 
 mod bytes;
 pub mod cpio;
+pub mod disk;
 pub mod erofs;
 pub mod fat;
 pub mod gpt;
+pub mod ova;
 pub mod pe;
 pub mod qcow2;
 pub mod read_at;
+pub mod seekable_zstd;
 pub mod tree;
 pub mod uki;
 pub mod verity;
+pub mod vhd;
+pub mod vhdx;
+pub mod vmdk;

@@ -1,22 +1,22 @@
-//! Writes the disk: partitions at their planned places, then the table, then other formats of the same.
+//! Writes the disk: partitions at their planned places, then the table.
 
-use super::{Format, Inputs, Report};
-use crate::digest::{self, HashWriter};
+use super::outputs::{self, Format, Identity};
+use super::stages::Stages;
+use super::{Inputs, Report};
+use crate::digest;
 use crate::disk::{DiskPlan, Slot};
 use crate::output::Unfinished;
 use crate::output::bounded::Bounded;
 use anyhow::Context;
 use contract::guid::Guid;
 use contract::partition::Role;
+use formats::gpt::SectorSize;
 use formats::tree::{Content, Kind, Tree};
 use formats::verity::HashTree;
-use formats::{erofs, fat, gpt, qcow2};
-use rustix::fs::SeekFrom;
+use formats::{erofs, fat, gpt};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{self, Write};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,6 +35,7 @@ pub(super) struct Verified {
 pub(super) struct Disk<'a> {
     inputs: &'a Inputs<'a>,
     plan: DiskPlan,
+    sector_size: SectorSize,
     raw: Unfinished,
     /// Partition GUIDs that came from root hashes.
     guids: BTreeMap<Role, Guid>,
@@ -46,10 +47,16 @@ impl<'a> Disk<'a> {
     pub(super) fn create(
         inputs: &'a Inputs<'a>,
         plan: DiskPlan,
+        sector_size: SectorSize,
         out: &Path,
     ) -> anyhow::Result<Self> {
+        // The two kinds do not boot in place of each other, and may well be in one folder.
+        let kind = match sector_size {
+            SectorSize::B512 => "",
+            SectorSize::B4096 => "-4k",
+        };
         let path = out.join(format!(
-            "seedbed-{}-{}.raw",
+            "seedbed-{}-{}{kind}.raw",
             inputs.profile.name, inputs.arch
         ));
         let raw = Unfinished::create(&path)?;
@@ -59,6 +66,7 @@ impl<'a> Disk<'a> {
         Ok(Disk {
             inputs,
             plan,
+            sector_size,
             raw,
             guids: BTreeMap::new(),
             bytes: BTreeMap::new(),
@@ -175,7 +183,7 @@ impl<'a> Disk<'a> {
         let format = fat::write::Format {
             kind,
             size: slot.size,
-            sector_size: gpt::SectorSize::B512,
+            sector_size: self.sector_size,
             label: label.to_owned(),
             id: u32::from_be_bytes([id[0], id[1], id[2], id[3]]),
             time: self.inputs.epoch,
@@ -188,17 +196,18 @@ impl<'a> Disk<'a> {
 
     /// Writes the partition table: the last step that makes the disk one.
     pub(super) fn write_table(&mut self) -> anyhow::Result<()> {
+        let sector = self.sector_size.bytes();
         let entry = |slot: &Slot| gpt::Entry {
             type_guid: *slot.role.type_guid(self.inputs.arch).as_bytes(),
             guid: *self.guid(slot.role).as_bytes(),
-            first_lba: slot.offset / 512,
-            last_lba: (slot.offset + slot.size) / 512 - 1,
+            first_lba: slot.offset / sector,
+            last_lba: (slot.offset + slot.size) / sector - 1,
             attributes: 0,
             name: slot.role.label().to_owned(),
         };
-        let disk = *Guid::derived(self.identifier("disk")).as_bytes();
         let entries = self.plan.slots.iter().map(entry);
-        let table = gpt::Table::new(disk, gpt::SectorSize::B512, self.plan.size / 512, entries);
+        let disk = *self.disk_guid().as_bytes();
+        let table = gpt::Table::new(disk, self.sector_size, self.plan.size / sector, entries);
         for (offset, bytes) in table.write().context("planning the partition table")? {
             let written = std::os::unix::fs::FileExt::write_all_at(self.raw.file(), &bytes, offset);
             written.context("writing the partition table")?;
@@ -206,45 +215,31 @@ impl<'a> Disk<'a> {
         Ok(())
     }
 
-    /// Gives the results their names: the disk as it is, and in the other formats asked for.
-    pub(super) fn finish(self, formats: &BTreeSet<Format>) -> anyhow::Result<Report> {
-        let mut outputs = BTreeMap::new();
-        let raw = self.raw.path().to_owned();
-        let data = data_extents(self.raw.file(), self.plan.size)?;
-        if formats.contains(&Format::Qcow2) {
-            let path = raw.with_extension("qcow2");
-            let writing = || format!("writing {}", path.display());
-            let out = Unfinished::create(&path)?;
-            let mut buffer = io::BufWriter::with_capacity(1 << 20, HashWriter::new(out.file()));
-            let plan = qcow2::plan_extents(self.raw.file(), &data).with_context(writing)?;
-            plan.write(&mut buffer).with_context(writing)?;
-            let hashed = buffer.into_inner().map_err(io::IntoInnerError::into_error);
-            let (_, sha256, _) = hashed.with_context(writing)?.finish();
-            out.finish()?;
-            outputs.insert(path, sha256);
-        }
-        if formats.contains(&Format::Raw) {
-            let file = self.raw.file().try_clone();
-            let file = file.with_context(|| format!("reading {}", raw.display()))?;
-            // The disk works while the processor hashes.
-            let (finished, sha256) = rayon::join(
-                || self.raw.finish(),
-                || digest::sha256_of_sparse(&file, self.plan.size, &data),
-            );
-            finished?;
-            let sha256 = sha256.with_context(|| format!("reading {}", raw.display()))?;
-            outputs.insert(raw, sha256);
-        }
+    /// Writes the results, the disk in all of `formats`.
+    pub(super) fn finish(
+        self,
+        formats: &BTreeSet<Format>,
+        stages: &mut Stages,
+    ) -> anyhow::Result<Report> {
+        let identity = Identity {
+            guid: *self.disk_guid().as_bytes(),
+            name: format!("seedbed-{}-{}", self.inputs.profile.name, self.inputs.arch),
+            epoch: self.inputs.epoch,
+        };
         Ok(Report {
             profile: self.inputs.profile.name.clone(),
             arch: self.inputs.arch.to_string(),
-            outputs,
+            outputs: outputs::write(self.raw, formats, &identity, stages)?,
             unchanged: false,
             root_hash: String::new(),
             store_hash: String::new(),
             bytes: self.bytes,
             seconds: Vec::new(),
         })
+    }
+
+    fn disk_guid(&self) -> Guid {
+        Guid::derived(self.identifier("disk"))
     }
 
     fn guid(&self, role: Role) -> Guid {
@@ -276,26 +271,6 @@ fn beside(role: Role) -> Role {
     } else {
         Role::StoreVerity
     }
-}
-
-/// The ranges of a sparse file that hold data, ascending.
-fn data_extents(file: &File, size: u64) -> anyhow::Result<Vec<Range<u64>>> {
-    let seek = |whence| match rustix::fs::seek(file, whence) {
-        Ok(offset) => Ok(Some(offset)),
-        Err(rustix::io::Errno::NXIO) => Ok(None),
-        Err(error) => Err(io::Error::from(error)),
-    };
-    let mut extents = Vec::new();
-    let mut offset = 0;
-    let finding = "finding the data of the disk image";
-    while let Some(start) = seek(SeekFrom::Data(offset)).context(finding)? {
-        let end = seek(SeekFrom::Hole(start))
-            .context(finding)?
-            .unwrap_or(size);
-        extents.push(start..end);
-        offset = end;
-    }
-    Ok(extents)
 }
 
 /// Hashes what passes on its way into a partition.

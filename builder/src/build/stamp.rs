@@ -37,7 +37,13 @@ impl Stamp {
     pub(super) fn of(request: &Request<'_>, lock_digest: &str) -> anyhow::Result<Self> {
         let out = request.out.canonicalize();
         let out = out.with_context(|| format!("opening {}", request.out.display()))?;
-        let settings = (request.profile, request.arch, &request.formats, out);
+        let settings = (
+            request.profile,
+            request.arch,
+            &request.formats,
+            request.sector_size,
+            out,
+        );
         // A key is compared only with keys that this very program made, so any complete rendering will do.
         let mut key = request.cache.key("build").with(lock_digest);
         key = key.with(format!("{settings:?}"));

@@ -4,6 +4,7 @@ use crate::build;
 use anyhow::Context;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use contract::partition::Arch;
+use formats::gpt::SectorSize;
 use std::path::{Path, PathBuf};
 
 /// Bakes bootable, immutable Kubernetes machine images, and writes the seeds that turn machines into clusters.
@@ -119,6 +120,10 @@ pub struct BuildArgs {
     /// What to write.
     #[arg(long, value_delimiter = ',', default_value = "raw")]
     pub format: Vec<Format>,
+    /// Logical sectors of the disks that the image is for, in bytes. An image for disks of 4096 has `-4k` in its
+    /// name; disks of 512, and most of 4096 that pass for 512, take the default.
+    #[arg(long, value_name = "BYTES", default_value = "512")]
+    pub sector_size: SectorSizeArg,
     /// Architectures [default: all of the profile].
     #[arg(long, value_delimiter = ',')]
     pub arch: Vec<ArchArg>,
@@ -148,7 +153,7 @@ pub struct BuildArgs {
 /// `seedbed inspect`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct InspectArgs {
-    /// The image, raw or qcow2; it is only read.
+    /// The image, in any format that build writes; it is only read.
     pub image: PathBuf,
     /// Check every block of root and store against the hash that the unified kernel image vouches for.
     #[arg(long)]
@@ -161,17 +166,57 @@ pub struct InspectArgs {
 /// An output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Format {
-    /// A disk image, sparse.
+    /// A disk image, sparse: to be written to disks and sticks.
     Raw,
-    /// The same for QEMU and private clouds.
+    /// The same, compressed with zstd in frames that can be read one by one: to be sent.
+    #[value(name = "raw.zst")]
+    RawZst,
+    /// For QEMU 5.1 and later, libvirt, Proxmox and OpenStack, compressed with zstd.
     Qcow2,
+    /// The same compressed with deflate, for older hosts and clouds that know no other.
+    #[value(name = "qcow2-deflate")]
+    Qcow2Deflate,
+    /// For VMware and VirtualBox: streamOptimized.
+    Vmdk,
+    /// A machine with that disk, for the importers of VMware and VirtualBox.
+    Ova,
+    /// For Azure: fixed, as large as the disk.
+    Vhd,
+    /// For Hyper-V: dynamic.
+    Vhdx,
 }
 
 impl From<Format> for build::Format {
     fn from(arg: Format) -> Self {
         match arg {
             Format::Raw => build::Format::Raw,
+            Format::RawZst => build::Format::RawZst,
             Format::Qcow2 => build::Format::Qcow2,
+            Format::Qcow2Deflate => build::Format::Qcow2Deflate,
+            Format::Vmdk => build::Format::Vmdk,
+            Format::Ova => build::Format::Ova,
+            Format::Vhd => build::Format::Vhd,
+            Format::Vhdx => build::Format::Vhdx,
+        }
+    }
+}
+
+/// Logical sectors of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SectorSizeArg {
+    /// Nearly all disks.
+    #[value(name = "512")]
+    B512,
+    /// 4Kn disks.
+    #[value(name = "4096")]
+    B4096,
+}
+
+impl From<SectorSizeArg> for SectorSize {
+    fn from(arg: SectorSizeArg) -> Self {
+        match arg {
+            SectorSizeArg::B512 => SectorSize::B512,
+            SectorSizeArg::B4096 => SectorSize::B4096,
         }
     }
 }

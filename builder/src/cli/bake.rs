@@ -143,6 +143,7 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
             firstboot: &firstboot,
             seed: args.seed.as_deref(),
             formats: args.format.iter().map(|format| (*format).into()).collect(),
+            sector_size: args.sector_size.into(),
             out: &args.out,
         };
         reports.push(build::build(&request)?);
