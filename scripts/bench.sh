@@ -15,7 +15,7 @@ runs=${RUNS:-3}
 scratch=$(mktemp -d /var/tmp/seedbed-bench.XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
 sources=(--source "kubernetes=file://$SEEDBED_KUBE")
-packages=$(awk '/^packages:/{on=1;next} /^[a-z]/{on=0} on&&/- /{print $2}' profiles/demo/profile.yaml | paste -sd,)
+packages=$(awk '/^[a-z]/{on=/^packages:/;next} on&&/- /{print $2}' profiles/minimal/profile.yaml profiles/demo/profile.yaml | paste -sd,)
 
 drop_caches() { sync; if [[ -w /proc/sys/vm/drop_caches ]]; then echo 3 > /proc/sys/vm/drop_caches; fi; }
 

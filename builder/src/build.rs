@@ -12,6 +12,7 @@ mod packages;
 mod report;
 mod root;
 mod seed;
+mod settings;
 mod stages;
 mod stamp;
 mod store;
@@ -28,7 +29,7 @@ use crate::cache::Cache;
 use crate::cache::files::Kept;
 use crate::fetch;
 use crate::lock::{self, ArchLock, Lock};
-use crate::profile::Profile;
+use crate::profile::{Parts, Profile};
 use crate::store::Store;
 use crate::{digest, disk};
 use anyhow::Context;
@@ -68,6 +69,8 @@ pub struct Request<'a> {
 /// What every stage needs to know.
 struct Inputs<'a> {
     profile: &'a Profile,
+    /// What the profile says for this architecture.
+    parts: Parts,
     arch: Arch,
     locked: &'a ArchLock,
     blobs: Blobs,
@@ -119,6 +122,7 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
     items.retain(|item| !packages.has(&item.sha256));
     let mut inputs = Inputs {
         profile,
+        parts: profile.parts(arch),
         arch,
         locked,
         blobs: Blobs::open(&items, request.store)?,

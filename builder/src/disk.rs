@@ -1,6 +1,6 @@
 //! Plans the disk: every offset and size, decided before the output file is opened.
 
-use crate::profile::file::DiskFile;
+use crate::profile;
 use contract::partition::Role;
 
 /// Partitions start at multiples of this: any flash and RAID stripe is happy with it.
@@ -68,7 +68,7 @@ pub fn verity_size(bytes: u64) -> u64 {
 }
 
 /// Lays out the partitions that an image ships.
-pub fn plan(sizes: &DiskFile) -> DiskPlan {
+pub fn plan(sizes: &profile::Disk) -> DiskPlan {
     let (root, store) = (sizes.root * MIB, sizes.store * MIB);
     let wanted = [
         (Role::BiosBoot, ALIGNMENT),
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn partitions_are_aligned_and_do_not_overlap() {
-        let plan = plan(&DiskFile {
+        let plan = plan(&profile::Disk {
             esp: 1024,
             root: 700,
             store: 300,
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_outgrows_its_slot_is_named() {
-        let plan = plan(&DiskFile {
+        let plan = plan(&profile::Disk {
             esp: 1024,
             root: 700,
             store: 300,

@@ -27,13 +27,19 @@ impl Sources {
     /// Finds the place of every source, or says of each one that has none how to give it. The registries of
     /// pulled images are sources too, by their host name.
     pub fn locate(profile: &Profile, places: &Places) -> anyhow::Result<Self> {
-        let pulled = profile.images.iter().filter(|image| image.from.is_none());
-        let registries = pulled.filter_map(|image| Some(image.name.split_once('/')?.0));
+        let images = profile
+            .arch
+            .iter()
+            .flat_map(|arch| profile.parts(*arch).images);
+        let pulled = images.filter(|image| image.from.is_none());
+        let registries: BTreeSet<String> = pulled
+            .filter_map(|image| Some(image.name.split_once('/')?.0.to_owned()))
+            .collect();
         let known: BTreeSet<&str> = profile
             .sources
             .keys()
+            .chain(&registries)
             .map(String::as_str)
-            .chain(registries.clone())
             .collect();
         if let Some(name) = places
             .given
@@ -59,8 +65,8 @@ impl Sources {
             }
         }
         for name in registries {
-            let url = locate(name, None, places)?.unwrap_or_else(|| format!("https://{name}"));
-            urls.insert(name.to_owned(), url);
+            let url = locate(&name, None, places)?.unwrap_or_else(|| format!("https://{name}"));
+            urls.insert(name, url);
         }
         if !missing.is_empty() {
             bail!("{}", missing.join("\n"));

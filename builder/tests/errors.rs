@@ -387,15 +387,6 @@ fn a_fetch_killed_while_it_writes_leaves_what_came() {
 }
 
 #[test]
-fn a_full_disk_while_building_leaves_nothing() {
-    let small = Small::new().done(&["lock", "fetch"]);
-    let limited = seedbed_after(LIMIT, small.dir.path());
-    let words = ["registry.example/pause:1", "(os error 27)"];
-    refuse(&mut small.give(limited, "build"), &words);
-    assert_eq!(small.names(small.out()), [""; 0]);
-}
-
-#[test]
 fn half_a_seed_is_none() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("seed.yaml");

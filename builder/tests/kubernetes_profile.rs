@@ -59,15 +59,13 @@ fn store(upstream: &Upstream) -> Store {
 fn the_shipped_profile_is_good_and_of_one_version() {
     let profile = profile::read(&shipped()).unwrap();
     let prefix = format!("{}/kube-", profile.image_repository);
-    let kube = profile
-        .images
-        .iter()
-        .filter(|i| i.name.starts_with(&prefix));
+    let parts = profile.parts(Arch::Amd64);
+    let kube = parts.images.iter().filter(|i| i.name.starts_with(&prefix));
     let versions: BTreeSet<String> = kube
         .map(|image| Reference::parse(&image.name).unwrap().tag)
         .collect();
     assert_eq!(versions, BTreeSet::from([profile.kubernetes.clone()]));
-    for overlay in &profile.overlays {
+    for overlay in &parts.overlays {
         assert!(overlay.is_dir(), "{}", overlay.display());
     }
     let home = tempfile::tempdir().unwrap();
@@ -80,7 +78,8 @@ fn packages_are_locked_as_the_signed_archives_have_them() {
     let lock = locked(&upstream);
     let packages = &amd64(&lock).packages;
     let names: BTreeSet<&str> = packages.iter().map(|p| p.name.as_str()).collect();
-    let wanted = upstream.profile.packages.iter().map(String::as_str);
+    let parts = upstream.profile.parts(Arch::Amd64);
+    let wanted = parts.packages.iter().map(String::as_str);
     assert_eq!(names, wanted.chain(["needed-by-the-first"]).collect());
     for package in packages {
         let suite = upstream.profile.sources[&package.archive]
@@ -106,9 +105,10 @@ fn files_are_locked_by_their_published_digests() {
     let upstream = upstream();
     let lock = locked(&upstream);
     let files = &amd64(&lock).files;
-    assert_eq!(files.len(), upstream.profile.files.len());
+    let parts = upstream.profile.parts(Arch::Amd64);
+    assert_eq!(files.len(), parts.files.len());
     for file in files {
-        let mut entries = upstream.profile.files.iter();
+        let mut entries = parts.files.iter();
         let entry = entries.find(|entry| entry.to == file.to).unwrap();
         let (sha256, size) = &upstream.files[&file.path];
         assert_eq!((&file.sha256, &file.size), (sha256, size), "{}", file.to);

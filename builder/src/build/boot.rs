@@ -56,7 +56,7 @@ pub(super) fn initrd(
 ) -> anyhow::Result<Content> {
     let variables = super::root::variables(inputs);
     let mut extra = Tree::new();
-    for dir in &inputs.profile.initrd_overlays {
+    for dir in &inputs.parts.initrd_overlays {
         overlay::lay(&mut extra, &overlay::read(dir, &variables, inputs.epoch)?)?;
     }
     extra.insert_file(
@@ -64,9 +64,11 @@ pub(super) fn initrd(
         0o755,
         inputs.firstboot.clone(),
     )?;
+    let more = inputs.parts.initrd_modules.iter().map(String::as_str);
+    let modules: Vec<&str> = initrd::MODULES.iter().copied().chain(more).collect();
     let options = initrd::Options {
         arch: inputs.arch,
-        modules: initrd::MODULES,
+        modules: &modules,
         extra: Some(&extra),
     };
     let tree = initrd::build(root, &firmware.version, &options)?;
@@ -91,7 +93,7 @@ pub(super) fn esp(
 ) -> anyhow::Result<Tree> {
     let parts = uki::Parts {
         os_release: os_release(inputs).into_bytes().into(),
-        cmdline: command_line(&hex(root_hash), &inputs.profile.kernel_arguments),
+        cmdline: command_line(&hex(root_hash), &inputs.parts.kernel_arguments),
         uname: firmware.version.clone(),
         kernel: firmware.linux.clone(),
         initrd: initrd.clone(),

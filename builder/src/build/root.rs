@@ -1,7 +1,7 @@
 //! The root file system: packages, files and overlays, then the native steps that stand in for maintainer
 //! scripts.
 
-use super::{Inputs, member};
+use super::{Inputs, member, settings};
 use crate::overlay::{self, SlotSizes, Variables};
 use crate::rootfs;
 use crate::{digest, disk};
@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 
 /// The whole tree but for what depends on the store: the manifest and `/etc/veritytab`.
 pub(super) fn assemble(inputs: &Inputs<'_>) -> anyhow::Result<Tree> {
-    let profile = inputs.profile;
+    let parts = &inputs.parts;
     let debs = inputs.packages.of(&inputs.locked.packages)?;
-    let (mut tree, packages) = rootfs::unpack_all(&debs, &profile.exclude, &profile.scripts)?;
+    let (mut tree, packages) = rootfs::unpack_all(&debs, &parts.exclude, &parts.scripts)?;
     for file in &inputs.locked.files {
-        let entry = profile.files.iter().find(|entry| entry.to == file.to);
+        let entry = parts.files.iter().find(|entry| entry.to == file.to);
         let mode = entry.map_or("0755", |entry| entry.mode.as_str());
         let mode = u16::from_str_radix(mode, 8)
             .with_context(|| format!("mode {mode:?} of {} is not octal", file.to))?;
@@ -30,7 +30,8 @@ pub(super) fn assemble(inputs: &Inputs<'_>) -> anyhow::Result<Tree> {
             inputs.epoch,
         )?;
     }
-    for dir in &profile.overlays {
+    settings::apply(&mut tree, parts, inputs)?;
+    for dir in &parts.overlays {
         let over = overlay::read(dir, &variables(inputs), inputs.epoch)?;
         overlay::lay(&mut tree, &over)?;
     }
@@ -43,6 +44,7 @@ pub(super) fn assemble(inputs: &Inputs<'_>) -> anyhow::Result<Tree> {
     )?;
     let (arch, epoch) = (inputs.arch, inputs.epoch);
     rootfs::configure_all(&mut tree, &packages, arch, epoch, inputs.kept())?;
+    settings::make_homes(&mut tree, &parts.users, epoch)?;
     Ok(tree)
 }
 
@@ -117,8 +119,8 @@ fn manifest(inputs: &Inputs<'_>, images: &BTreeMap<String, String>) -> anyhow::R
     })
 }
 
-/// Puts a file of root at an absolute path, links on the way followed.
-fn put(
+/// Puts a file of root at its path, links on the way followed.
+pub(super) fn put(
     tree: &mut Tree,
     path: &str,
     mode: u16,

@@ -47,9 +47,13 @@ impl Stamp {
         // A key is compared only with keys that this very program made, so any complete rendering will do.
         let mut key = request.cache.key("build").with(lock_digest);
         key = key.with(format!("{settings:?}"));
-        let profile = request.profile;
-        for dir in profile.overlays.iter().chain(&profile.initrd_overlays) {
+        let parts = request.profile.parts(request.arch);
+        for dir in parts.overlays.iter().chain(&parts.initrd_overlays) {
             key = key.with(folder(dir)?);
+        }
+        for path in &parts.certificates {
+            let reading = || format!("reading certificate {}", path.display());
+            key = key.with(fs::read(path).with_context(reading)?);
         }
         let reading = || format!("reading {}", request.firstboot.display());
         key = key

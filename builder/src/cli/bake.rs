@@ -20,13 +20,16 @@ use std::time::SystemTime;
 
 pub(super) fn check(args: ProfileArgs) -> anyhow::Result<()> {
     let profile = profile::read(&args.profile)?;
-    println!(
-        "{}: good: {} packages by name, {} files, {} images",
-        args.profile.display(),
-        profile.packages.len(),
-        profile.files.len(),
-        profile.images.len()
-    );
+    for arch in &profile.arch {
+        let parts = profile.parts(*arch);
+        println!(
+            "{}: good for {arch}: {} packages by name, {} files, {} images",
+            args.profile.display(),
+            parts.packages.len(),
+            parts.files.len(),
+            parts.images.len()
+        );
+    }
     Ok(())
 }
 

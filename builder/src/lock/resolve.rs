@@ -17,6 +17,7 @@ use crate::transport::Transport;
 use anyhow::{Context, bail};
 use contract::partition::Arch;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Resolves `profile` for all its architectures. `old` is the lock before, if there is one: archives older
 /// than it are refused. `now` decides what has expired.
@@ -85,9 +86,10 @@ impl Resolver<'_> {
     fn resolve(&mut self, arch: Arch) -> anyhow::Result<ArchLock> {
         let opened = self.open_archives(arch)?;
         let debian = opened.records()?;
-        let packages = solve(&debian, &self.profile.packages, arch)?;
+        let parts = self.profile.parts(arch);
+        let packages = solve(&debian, &parts.packages, arch)?;
         let mut files = Vec::new();
-        for entry in &self.profile.files {
+        for entry in &parts.files {
             let wanted = Wanted {
                 source: &entry.from,
                 path: &entry.path,
@@ -100,7 +102,7 @@ impl Resolver<'_> {
         }
         files.sort_by(|a, b| a.to.cmp(&b.to));
         let mut images = Vec::new();
-        for entry in &self.profile.images {
+        for entry in &parts.images {
             let image = self.image(entry, &debian, arch);
             images.push(image.with_context(|| format!("locking image {}", entry.name))?);
         }
@@ -184,10 +186,10 @@ impl Resolver<'_> {
         let mut keyrings = Vec::new();
         let mut mirrors = Vec::new();
         for (name, archive) in &debian {
-            let path = self.profile.dir.join(&archive.keyring);
+            let path = Path::new(&archive.keyring);
             let reading = || format!("reading keyring {} of source {name}", path.display());
             keyrings.push(
-                Keyring::parse(&std::fs::read(&path).with_context(reading)?)
+                Keyring::parse(&std::fs::read(path).with_context(reading)?)
                     .with_context(reading)?,
             );
             mirrors.push(Mirror {

@@ -5,21 +5,30 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What to bake into an image.
+/// What to bake into an image, or a part of that which other profiles extend. What a profile says comes after
+/// what the profiles that it extends say: lists grow, and the later word counts where only one can.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProfileFile {
     /// Version of this document: 1.
     pub version: u32,
-    /// The profile's name; outputs are called `seedbed-NAME-ARCH`.
-    pub name: String,
+    /// Folders of profiles that this one extends, relative to it, the first first.
+    #[serde(default)]
+    pub extends: Vec<String>,
+    /// Where the lists of this profile count, and those of the profiles that it extends.
+    #[serde(default)]
+    pub when: WhenFile,
+    /// The profile's name; outputs are called `seedbed-NAME-ARCH`. A profile that is only extended needs none.
+    pub name: Option<String>,
     /// Architectures to bake for.
-    pub arch: Vec<Arch>,
+    pub arch: Option<Vec<Arch>>,
     /// Where content comes from, by a name that the rest of the profile and the lock use.
+    #[serde(default)]
     pub sources: BTreeMap<String, SourceFile>,
     /// Which Kubernetes.
-    pub kubernetes: KubernetesFile,
+    pub kubernetes: Option<KubernetesFile>,
     /// Debian packages by name; their dependencies follow, recommendations do not.
+    #[serde(default)]
     pub packages: Vec<String>,
     /// Files from sources, such as upstream's binaries.
     #[serde(default)]
@@ -43,9 +52,61 @@ pub struct ProfileFile {
     /// Arguments appended to the kernel's command line.
     #[serde(default)]
     pub kernel_arguments: Vec<String>,
+    /// Kernel modules that every boot loads.
+    #[serde(default)]
+    pub modules: Vec<String>,
+    /// Kernel modules that the initial RAM disk has, beside those that every image needs there.
+    #[serde(default)]
+    pub initrd_modules: Vec<String>,
+    /// Kernel parameters by name, such as `vm.max_map_count: "262144"`.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
+    /// The time zone, such as `Europe/Berlin` [default: UTC].
+    pub timezone: Option<String>,
+    /// The locale of the system's programs [default: C.UTF-8].
+    pub locale: Option<String>,
+    /// What the console shows before anybody logs in, and what follows a login.
+    pub banner: Option<String>,
+    /// Files with certificates of authorities that the system trusts, PEM, relative to the profile.
+    #[serde(default)]
+    pub certificates: Vec<String>,
+    /// Accounts beside those that packages bring. None has a password.
+    #[serde(default)]
+    pub users: Vec<UserEntry>,
     /// Sizes of the partitions.
     #[serde(default)]
     pub disk: DiskFile,
+}
+
+/// Where a profile's lists count.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WhenFile {
+    /// For these architectures alone [default: for all].
+    pub arch: Option<Vec<Arch>>,
+}
+
+/// An account.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UserEntry {
+    /// The login name.
+    pub name: String,
+    /// The number of the user and of a group of the same name, from 1000 to 59999.
+    pub uid: u32,
+    /// Further groups, which exist.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// The shell.
+    #[serde(default = "default_shell")]
+    pub shell: String,
+    /// Public keys for SSH, one line each as `authorized_keys` has them.
+    #[serde(default)]
+    pub authorized_keys: Vec<String>,
+}
+
+fn default_shell() -> String {
+    "/bin/bash".into()
 }
 
 /// A place that content comes from. Where it is may be given outside the profile too: by
@@ -178,23 +239,13 @@ pub struct ScriptEntry {
 }
 
 /// Sizes of the partitions, in MiB.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DiskFile {
-    /// The EFI system partition: 264 at least, which FAT32 needs.
-    pub esp: u64,
-    /// One slot of the operating system.
-    pub root: u64,
-    /// One slot of container images.
-    pub store: u64,
-}
-
-impl Default for DiskFile {
-    fn default() -> Self {
-        DiskFile {
-            esp: 1024,
-            root: 2048,
-            store: 4096,
-        }
-    }
+    /// The EFI system partition: 264 at least, which FAT32 needs [default: 1024].
+    pub esp: Option<u64>,
+    /// One slot of the operating system [default: 2048].
+    pub root: Option<u64>,
+    /// One slot of container images [default: 4096].
+    pub store: Option<u64>,
 }

@@ -9,7 +9,8 @@ use builder::digest;
 use builder::fixture::archive::{ArchivePlan, FixtureArchive};
 use builder::fixture::deb::Deb;
 use builder::images::reference::Reference;
-use builder::profile::{self, Profile};
+use builder::profile::{self, Parts, Profile};
+use contract::partition::Arch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,15 +43,23 @@ impl Upstream {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("profile");
         fs::create_dir(&folder).unwrap();
-        let mut text = fs::read_to_string(shipped.join("profile.yaml")).unwrap();
-        for (_, suite) in SUITES {
-            // Only whom to trust, and since when, differs from what is shipped.
-            let shipped = format!("debian: {{suite: {suite}, ");
-            let trusted = format!("{shipped}keyring: {suite}.pgp, maxAgeDays: 36500, ");
-            assert_eq!(text.matches(&shipped).count(), 1, "{shipped}");
-            text = text.replace(&shipped, &trusted);
+        fs::create_dir(dir.path().join("minimal")).unwrap();
+        let mut trusted = 0;
+        for (from, to) in [
+            (shipped, "profile"),
+            (&shipped.join("../minimal"), "minimal"),
+        ] {
+            let mut text = fs::read_to_string(from.join("profile.yaml")).unwrap();
+            for (_, suite) in SUITES {
+                // Only whom to trust, and since when, differs from what is shipped.
+                let shipped = format!("debian: {{suite: {suite}, ");
+                let trust = format!("{shipped}keyring: ../{suite}.pgp, maxAgeDays: 36500, ");
+                trusted += text.matches(&shipped).count();
+                text = text.replace(&shipped, &trust);
+            }
+            fs::write(dir.path().join(to).join("profile.yaml"), text).unwrap();
         }
-        fs::write(folder.join("profile.yaml"), text).unwrap();
+        assert_eq!(trusted, SUITES.len());
         let profile = profile::read(&folder).unwrap();
         let mut upstream = Upstream {
             site: Server::start(),
@@ -101,12 +110,16 @@ impl Upstream {
 
     /// The images' references.
     pub fn references(&self) -> impl Iterator<Item = Reference> {
-        let parse = |image: &profile::file::ImageEntry| Reference::parse(&image.name).unwrap();
-        self.profile.images.iter().map(parse)
+        let parse = |image: profile::file::ImageEntry| Reference::parse(&image.name).unwrap();
+        self.parts().images.into_iter().map(parse)
+    }
+
+    fn parts(&self) -> Parts {
+        self.profile.parts(Arch::Amd64)
     }
 
     fn serve_archives(&mut self) {
-        let names = &self.profile.packages;
+        let names = self.parts().packages;
         let deb = |name: &String| {
             Deb::new(name, "1").file(&format!("/usr/share/{name}"), name.as_str(), 0o644)
         };
@@ -122,7 +135,11 @@ impl Upstream {
             for (path, bytes) in &archive.files {
                 self.site.put(&format!("/{source}/{path}"), bytes.clone());
             }
-            fs::write(self.folder().join(format!("{suite}.pgp")), &archive.keyring).unwrap();
+            fs::write(
+                self.dir.path().join(format!("{suite}.pgp")),
+                &archive.keyring,
+            )
+            .unwrap();
             self.archives.insert(suite, archive);
         }
     }
@@ -133,7 +150,7 @@ impl Upstream {
                 .replace("{{ arch }}", "amd64")
         };
         let mut members: BTreeMap<(String, String, Option<String>), Vec<String>> = BTreeMap::new();
-        for file in &self.profile.files {
+        for file in &self.parts().files {
             let key = (
                 file.from.clone(),
                 expand(&file.path),
