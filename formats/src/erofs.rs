@@ -12,14 +12,24 @@
 //! ```
 //!
 //! Everything is little-endian, in blocks of 4096 bytes, with the layouts "flat plain" and "flat inline" that
-//! every kernel since 5.4 mounts. Nothing is compressed, and no device but the image itself is used.
+//! every kernel since 5.4 mounts. No device but the image itself is used.
+//!
+//! Files may be compressed, which is done before the image is planned, since it decides their size:
+//! [`Contents::of_tree`] compresses into a scratch file, [`plan_compressed`] takes the result. Who keeps
+//! compressed forms, such as in a cache, makes them with [`compress`] and hands them to [`Contents::insert`].
+//! Such files have compact indexes, and extents of up to 128 KiB that take several blocks.
 //! Hard links become separate inodes that share their blocks, or names of one inode if [`Options`] ask for it.
 //! The format is described in the kernel's
 //! `Documentation/filesystems/erofs.rst` and `fs/erofs/erofs_fs.h`.
 
+mod codec;
+mod compress;
 mod dirent;
 pub mod dump;
+mod extent;
 mod format;
+mod identity;
+mod index;
 mod inode;
 mod pack;
 mod plan;
@@ -29,7 +39,9 @@ mod walk;
 mod write;
 mod xattr;
 
-pub use plan::{Plan, plan};
+pub use codec::{Algorithm, Compression};
+pub use compress::{CompressError, Contents, Extents, compress};
+pub use plan::{Plan, plan, plan_compressed};
 
 use crate::tree::Tree;
 use std::io;
@@ -132,12 +144,18 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Compressed blocks cannot be put into the scratch file.
+    #[error("compressing files into the scratch file")]
+    Scratch(#[source] io::Error),
+    /// Extents were combined with blocks or a content of another size.
+    #[error("compressed blocks do not belong to the content that they were given for")]
+    Mismatch,
     /// The image cannot be written.
     #[error("writing the erofs image")]
     Write(#[source] io::Error),
 }
 
-/// Writes `tree` as a complete image; see [`plan`] to know its size first.
+/// Writes `tree` as a complete image without compression; see [`plan`] to know its size first.
 pub fn write(tree: &Tree, options: &Options, out: &mut impl io::Write) -> Result<Summary, Error> {
     plan(tree, options)?.write(out)
 }

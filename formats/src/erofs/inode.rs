@@ -7,7 +7,8 @@
 //!  4 u16   mode                             the same
 //!  6 u16   number of links                  0
 //!  8       u32 size                         u64 size
-//! 16 u32   first block, or device number    the same
+//! 16 u32   first block, number of blocks of  the same
+//!          compressed data, or device number
 //! 20 u32   a number for 32-bit programs     the same
 //! 24       u16 owner, u16 group             u32 owner, u32 group
 //! 32                                        i64 modification time, u32 nanoseconds, u32 number of links
@@ -20,21 +21,32 @@ pub(super) const COMPACT: usize = 32;
 /// Size of the extended form in bytes.
 pub(super) const EXTENDED: usize = 64;
 
-/// Where the data of an inode is. Compressed layouts would be further values.
+/// Where the data of an inode is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// All of it in blocks of its own, one after the other.
     Plain,
     /// Whole blocks as with [`Layout::Plain`], and the rest right after the inode and its attributes.
     Inline,
+    /// In compressed extents, with a full index after the inode; never written here.
+    CompressedFull,
+    /// In compressed extents, with a compact index after the inode and its attributes.
+    Compressed,
 }
 
 impl Layout {
     fn number(self) -> u16 {
         match self {
             Layout::Plain => 0,
+            Layout::CompressedFull => 1,
             Layout::Inline => 2,
+            Layout::Compressed => 3,
         }
+    }
+
+    /// Whether the data is in extents, and the inode has an index of them.
+    pub(super) fn is_compressed(self) -> bool {
+        matches!(self, Layout::CompressedFull | Layout::Compressed)
     }
 }
 
@@ -48,7 +60,7 @@ pub(super) struct Fields {
     pub(super) mode: u16,
     pub(super) nlink: u32,
     pub(super) size: u64,
-    /// First block of the data, or a device number.
+    /// First block of the data, or the number of its blocks if it is compressed, or a device number.
     pub(super) place: u32,
     pub(super) ino: u32,
     pub(super) uid: u32,
@@ -109,8 +121,10 @@ impl Fields {
         }
         let layout = match u16_le(bytes, 0) >> 1 {
             0 => Layout::Plain,
+            1 => Layout::CompressedFull,
             2 => Layout::Inline,
-            _ => return Err("its data is compressed or in chunks, which is not supported"),
+            3 => Layout::Compressed,
+            _ => return Err("its data is in chunks, which is not supported"),
         };
         let common = Fields {
             extended,
@@ -169,7 +183,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_form_that_is_needed_loses_nothing(
-            (layout, xattr_count, mode, nlink) in (any::<bool>(), any::<u16>(), any::<u16>(), any::<u32>()),
+            (layout, xattr_count, mode, nlink) in (0..4_usize, any::<u16>(), any::<u16>(), any::<u32>()),
             (size, place, ino) in (any::<u64>(), any::<u32>(), any::<u32>()),
             (uid, gid, mtime) in (any::<u32>(), any::<u32>(), -2_i64..3),
             small in any::<bool>(),
@@ -177,7 +191,7 @@ mod tests {
             let mask = if small { 0xffff } else { u32::MAX };
             let mut fields = Fields {
                 extended: false,
-                layout: if layout { Layout::Inline } else { Layout::Plain },
+                layout: [Layout::Plain, Layout::CompressedFull, Layout::Inline, Layout::Compressed][layout],
                 xattr_count,
                 mode,
                 nlink: nlink & mask,

@@ -1,13 +1,14 @@
 //! The plan of an image: every inode with its position, and every run of data blocks, before a byte is written.
 
+use super::compress::{Compressed, Contents};
 use super::dirent::{self, Dirent};
 use super::format::{BLOCK, FileType, MAX_NAME, MAX_SYMLINK, SLOT};
+use super::identity::{Identity, identity};
 use super::inode::{Fields, Layout, encode_device};
 use super::pack::Packer;
-use super::{Error, Options, Summary, xattr};
-use crate::tree::{Content, Kind, Node, Tree};
+use super::{Error, Options, Summary, index, xattr};
+use crate::tree::{Kind, Node, Tree};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// An image whose every position is decided; it borrows the tree whose files it will hold.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) struct Inode<'a> {
     pub(super) fields: Fields,
     /// The encoded extended attributes.
     pub(super) xattrs: Vec<u8>,
+    /// Its content's compressed form, and the first of its blocks, if that is what is written.
+    pub(super) compressed: Option<(&'a Compressed, u32)>,
     /// Byte position in the image.
     pub(super) position: u64,
     parent: usize,
@@ -43,19 +46,37 @@ pub(super) struct Inode<'a> {
 pub(super) struct Run {
     /// Index of the inode whose data it is.
     pub(super) inode: usize,
-    /// How many bytes of that data are in it; the last block is filled with zeros.
+    /// How many bytes of that data, or of its compressed blocks, are in it; the last block is filled with zeros.
     pub(super) len: u64,
 }
 
-/// Decides every position of the image of `tree`.
+/// Decides every position of the image of `tree`, in which nothing is compressed.
 pub fn plan<'a>(tree: &'a Tree, options: &Options) -> Result<Plan<'a>, Error> {
+    plan_with(tree, options, None)
+}
+
+/// Decides every position of the image of `tree`. Files whose content has a compressed form in `contents`
+/// that takes less room are stored in it.
+pub fn plan_compressed<'a>(
+    tree: &'a Tree,
+    options: &Options,
+    contents: &'a Contents,
+) -> Result<Plan<'a>, Error> {
+    plan_with(tree, options, Some(contents))
+}
+
+fn plan_with<'a>(
+    tree: &'a Tree,
+    options: &Options,
+    contents: Option<&'a Contents>,
+) -> Result<Plan<'a>, Error> {
     if options.label.len() > 16 || options.label.contains('\0') {
         return Err(Error::Label(options.label.clone()));
     }
     let mut inodes = collect(tree, options)?;
     for index in 0..inodes.len() {
         settle_size(&mut inodes, index)?;
-        settle_form(&mut inodes[index], options);
+        settle_form(&mut inodes[index], options, contents);
     }
     let mut packer = Packer::new(BLOCK);
     for inode in &mut inodes {
@@ -113,8 +134,16 @@ impl Inode<'_> {
     /// How many bytes at the end of its data are stored right after the inode.
     pub(super) fn tail(&self) -> u64 {
         match self.fields.layout {
-            Layout::Plain => 0,
             Layout::Inline => self.fields.size % BLOCK,
+            Layout::Plain | Layout::Compressed | Layout::CompressedFull => 0,
+        }
+    }
+
+    /// How many bytes of it are written in blocks.
+    fn blocks_len(&self) -> u64 {
+        match self.compressed {
+            Some((compressed, _)) => compressed.extents.blocks() * BLOCK,
+            None => self.fields.size - self.tail(),
         }
     }
 
@@ -133,8 +162,25 @@ impl Inode<'_> {
         name_of(&self.path)
     }
 
+    /// Records where its blocks start, and their size in bytes.
+    fn settle_blocks(&mut self, first: u32, len: u64) {
+        match &mut self.compressed {
+            Some((_, block)) => {
+                *block = first;
+                let blocks = u32::try_from(len.div_ceil(BLOCK));
+                self.fields.place = blocks.expect("the image has fewer than 2^32 blocks");
+            }
+            None => self.fields.place = first,
+        }
+    }
+
     fn len(&self) -> u64 {
-        (self.fields.len() + self.xattrs.len()) as u64 + self.tail()
+        let before = self.fields.len() + self.xattrs.len();
+        let after = match self.compressed {
+            Some(_) => index::len(before, self.fields.size),
+            None => self.tail(),
+        };
+        before as u64 + after
     }
 }
 
@@ -220,6 +266,7 @@ fn describe<'a>(
         path,
         node,
         xattrs,
+        compressed: None,
         position: 0,
         parent,
         children: Vec::new(),
@@ -293,10 +340,16 @@ fn settle_size(inodes: &mut [Inode<'_>], index: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// Chooses the inode's form, and whether its tail goes with it: it does if all that fits into one block.
-fn settle_form(inode: &mut Inode<'_>, options: &Options) {
+/// Chooses the inode's form, whether its data is compressed, and else whether its tail goes with it: it does
+/// if all that fits into one block.
+fn settle_form<'a>(inode: &mut Inode<'a>, options: &Options, contents: Option<&'a Contents>) {
     inode.fields.extended = inode.fields.needs_extended(options.epoch);
-    if !inode.fields.size.is_multiple_of(BLOCK) {
+    if let (Kind::File(content), Some(contents)) = (&inode.node.kind, contents) {
+        inode.compressed = contents.get(content).map(|compressed| (compressed, 0));
+    }
+    if inode.compressed.is_some() {
+        inode.fields.layout = Layout::Compressed;
+    } else if !inode.fields.size.is_multiple_of(BLOCK) {
         inode.fields.layout = Layout::Inline;
         if inode.len() > BLOCK {
             inode.fields.layout = Layout::Plain;
@@ -312,7 +365,7 @@ fn allocate(inodes: &mut [Inode<'_>], first: u64) -> Result<(Vec<Run>, u64, u64)
     let (mut next, mut shared) = (first, 0);
     for of_files in [false, true] {
         for (index, inode) in inodes.iter_mut().enumerate() {
-            let len = inode.fields.size - inode.tail();
+            let len = inode.blocks_len();
             let content = match &inode.node.kind {
                 Kind::File(content) => Some(content),
                 _ => None,
@@ -322,7 +375,7 @@ fn allocate(inodes: &mut [Inode<'_>], first: u64) -> Result<(Vec<Run>, u64, u64)
             }
             let identity = content.map(|content| (identity(content), len));
             if let Some(block) = identity.and_then(|identity| known.get(&identity)) {
-                inode.fields.place = *block;
+                inode.settle_blocks(*block, len);
                 shared += len;
                 continue;
             }
@@ -334,21 +387,10 @@ fn allocate(inodes: &mut [Inode<'_>], first: u64) -> Result<(Vec<Run>, u64, u64)
                 .checked_add(len.div_ceil(BLOCK))
                 .filter(|next| u32::try_from(*next).is_ok())
                 .ok_or_else(too_large)?;
-            inode.fields.place = block;
+            inode.settle_blocks(block, len);
             known.extend(identity.map(|identity| (identity, block)));
             runs.push(Run { inode: index, len });
         }
     }
     Ok((runs, next, shared))
-}
-
-/// Tells contents apart without reading them: address of the bytes or of the open file, offset, length.
-/// It only ever answers "the same"; no order or output comes from it.
-type Identity = (usize, u64, u64);
-
-fn identity(content: &Content) -> Identity {
-    match content {
-        Content::Bytes(bytes) => (bytes.as_ptr().addr(), 0, content.len()),
-        Content::Slice { file, offset, len } => (Arc::as_ptr(file).addr(), *offset, *len),
-    }
 }

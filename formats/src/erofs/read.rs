@@ -1,15 +1,17 @@
 //! Reading an image, which may be damaged or made to do harm.
 //!
 //! Every position and count is checked against the image before it is followed or memory is taken for it.
-//! Not read: compressed files, files in chunks, images on more than one device. What an image says of
-//! itself is believed as far as it is consistent; that it is the right one is dm-verity's matter.
+//! Not read: files in chunks, compressed files with fragments or packed tails (see [`super::extent`] for what
+//! is), images on more than one device. What an image says of itself is believed as far as it is consistent; that it is the right one is dm-verity's matter.
 
+pub use super::codec::Algorithm;
 pub use super::dirent::Entry;
 pub use super::format::FileType;
 pub use super::inode::Layout;
 pub use super::superblock::Superblock;
 pub use super::walk::{Walk, Walked};
 
+use super::extent::{Unpacked, index_end};
 use super::format::{BLOCK, BLOCK_LEN, MAX_SYMLINK, SLOT};
 use super::inode::{COMPACT, EXTENDED, Fields, decode_device};
 use super::{dirent, xattr};
@@ -141,7 +143,7 @@ impl Inode {
         is_device.then(|| decode_device(self.fields.place))
     }
 
-    /// Position in bytes of the first data block, if the inode has whole blocks of data.
+    /// Position in bytes of the first data block, if the inode has whole blocks of data that is not compressed.
     pub fn data_position(&self) -> Option<u64> {
         (self.blocks_len() > 0).then(|| u64::from(self.fields.place) * BLOCK)
     }
@@ -151,10 +153,21 @@ impl Inode {
         matches!(self.kind, Regular | Directory | Symlink)
     }
 
-    /// How many bytes of its data are in blocks; the rest is the tail.
+    /// How many bytes of blocks its compressed data takes, by its own account.
+    pub fn compressed_size(&self) -> Option<u64> {
+        self.is_compressed()
+            .then(|| u64::from(self.fields.place) * BLOCK)
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        self.has_data() && self.fields.layout.is_compressed()
+    }
+
+    /// How many bytes of its data are in blocks as they are; the rest is the tail.
     fn blocks_len(&self) -> u64 {
         match self.fields.layout {
             _ if !self.has_data() => 0,
+            Layout::Compressed | Layout::CompressedFull => 0,
             Layout::Plain => self.fields.size,
             Layout::Inline => self.fields.size - self.fields.size % BLOCK,
         }
@@ -164,7 +177,8 @@ impl Inode {
         self.position + self.fields.len() as u64
     }
 
-    fn tail_position(&self) -> u64 {
+    /// Where the inode and its attributes end: there is the tail, or the index of compressed data.
+    pub(super) fn after(&self) -> u64 {
         self.xattr_position() + xattr::len(self.fields.xattr_count) as u64
     }
 
@@ -244,12 +258,19 @@ impl<R: ReadAt> Image<R> {
 
     /// Whether all that belongs to the inode lies within the image.
     fn check(&self, inode: &Inode) -> Result<(), Error> {
-        let tail = inode.tail_position();
+        let tail = inode.after();
         if tail > self.size {
             return Err(inode.corrupt("its extended attributes are beyond the end"));
         }
         if !inode.has_data() {
             return Ok(());
+        }
+        if inode.is_compressed() {
+            let end = index_end(inode.layout(), tail, inode.size());
+            return match end {
+                Some(end) if end <= self.size => Ok(()),
+                _ => Err(inode.corrupt("its index is beyond the end")),
+            };
         }
         let blocks = inode.blocks_len();
         let end = blocks.checked_add(u64::from(inode.fields.place) * BLOCK);
@@ -361,6 +382,10 @@ impl<R: ReadAt> Image<R> {
         }
         let left = inode.size().saturating_sub(offset);
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        if inode.is_compressed() {
+            self.read_compressed(inode, &mut buf[..len], offset)?;
+            return Ok(len);
+        }
         let from_blocks = inode.blocks_len().saturating_sub(offset);
         let from_blocks = usize::try_from(from_blocks).unwrap_or(usize::MAX).min(len);
         let (blocks, tail) = buf[..len].split_at_mut(from_blocks);
@@ -370,7 +395,7 @@ impl<R: ReadAt> Image<R> {
         }
         if !tail.is_empty() {
             let in_tail = offset.saturating_sub(inode.blocks_len());
-            self.read_checked(inode.nid, tail, inode.tail_position() + in_tail)?;
+            self.read_checked(inode.nid, tail, inode.after() + in_tail)?;
         }
         Ok(len)
     }
@@ -381,6 +406,7 @@ impl<R: ReadAt> Image<R> {
             image: self,
             inode,
             offset: 0,
+            unpacked: None,
         }
     }
 
@@ -432,7 +458,12 @@ impl<R: ReadAt> Image<R> {
         Walk::new(self)
     }
 
-    fn read_checked(&self, nid: u64, buf: &mut [u8], position: u64) -> Result<(), Error> {
+    pub(super) fn read_checked(
+        &self,
+        nid: u64,
+        buf: &mut [u8],
+        position: u64,
+    ) -> Result<(), Error> {
         let end = position.checked_add(buf.len() as u64);
         if end.is_none_or(|end| end > self.size) {
             let problem = "it points beyond the end";
@@ -448,11 +479,34 @@ pub struct Reader<'a, R> {
     image: &'a Image<R>,
     inode: &'a Inode,
     offset: u64,
+    /// The compressed extent that the last bytes came from.
+    unpacked: Option<Unpacked>,
+}
+
+impl<R: ReadAt> Reader<'_, R> {
+    fn next(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
+        if !self.inode.is_compressed() {
+            return self.image.read_at(self.inode, buf, self.offset);
+        }
+        if buf.is_empty() || self.offset >= self.inode.size() {
+            return Ok(0);
+        }
+        if let Some(unpacked) = &self.unpacked {
+            let copied = unpacked.copy(buf, self.offset);
+            if copied > 0 {
+                return Ok(copied);
+            }
+        }
+        let unpacked = self.image.unpack(self.inode, self.offset)?;
+        let copied = unpacked.copy(buf, self.offset);
+        self.unpacked = Some(unpacked);
+        Ok(copied)
+    }
 }
 
 impl<R: ReadAt> Read for Reader<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.image.read_at(self.inode, buf, self.offset);
+        let read = self.next(buf);
         let read = read.map_err(|error| match error {
             Error::Io(error) => error,
             other => io::Error::new(io::ErrorKind::InvalidData, other),

@@ -4,10 +4,17 @@
 //!  0 magic   4 checksum   8 compatible features   12 log2 of the block size   13 extra slots   14 root nid
 //! 16 number of inodes   24 build time, seconds   32 nanoseconds   36 number of blocks
 //! 40 first metadata block   44 first block of shared extended attributes   48 UUID   64 volume name
-//! 80 incompatible features   84 … fields of features that are not used here
+//! 80 incompatible features   84 u16 algorithms of compression, a bit each   86 … fields that are not used
+//! 128 for each algorithm in the order of its bit: u16 length, and so many bytes of configuration
 //! ```
+//!
+//! LZ4's configuration of 14 bytes starts with u16 the farthest distance that a match looks back, and u16 the
+//! number of blocks of the largest extent; Zstandard's of 6 bytes with u8 the format, 0, and u8 log2 of the
+//! window, minus 10.
 
-use super::format::{BLOCK_LEN, crc32c};
+use super::codec::Algorithm;
+use super::compress::EXTENT;
+use super::format::{BLOCK, BLOCK_LEN, crc32c};
 use super::read::Error;
 use crate::bytes::{put, u16_le, u32_le, u64_le};
 
@@ -21,9 +28,16 @@ const BLOCK_BITS: u8 = 12;
 const COMPAT_CHECKSUM: u32 = 1;
 /// Inodes hold modification times, not change times.
 const COMPAT_MTIME: u32 = 2;
-/// Incompatible features that are read: none. Compression, chunks, further devices and long prefixes of
-/// attribute names each change what the fields of an inode mean.
-const INCOMPAT_KNOWN: u32 = 0;
+/// Compressed data ends where its last block ends.
+const INCOMPAT_ZERO_PADDING: u32 = 1;
+/// The superblock names the algorithms, and extents may have more than one block.
+const INCOMPAT_COMPRESSION: u32 = 2;
+/// Incompatible features that are read. Chunks, further devices, fragments, packed tails and long prefixes
+/// of attribute names each change what the fields of an inode mean.
+const INCOMPAT_KNOWN: u32 = INCOMPAT_ZERO_PADDING | INCOMPAT_COMPRESSION;
+
+/// How far an LZ4 match may look back, in bytes: as far as its 16 bits go.
+const LZ4_DISTANCE: u16 = u16::MAX;
 
 /// The fields of a superblock that are in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +58,16 @@ pub struct Superblock {
     pub meta_block: u32,
     /// Block from which shared extended attributes are counted.
     pub xattr_block: u32,
+    /// The algorithms that compressed files may use, a bit each.
+    pub(super) algorithms: u16,
 }
 
 impl Superblock {
+    /// Whether files may be compressed by `algorithm`.
+    pub fn has(&self, algorithm: Algorithm) -> bool {
+        self.algorithms & algorithm.bit() != 0
+    }
+
     /// The whole first block of an image.
     pub(super) fn to_block(&self) -> [u8; BLOCK_LEN] {
         let mut block = [0; BLOCK_LEN];
@@ -62,10 +83,35 @@ impl Superblock {
         put(bytes, 44, &self.xattr_block.to_le_bytes());
         put(bytes, 48, &self.uuid);
         put(bytes, 64, &self.label);
+        if self.algorithms != 0 {
+            let features = INCOMPAT_ZERO_PADDING | INCOMPAT_COMPRESSION;
+            put(bytes, 80, &features.to_le_bytes());
+            put(bytes, 84, &self.algorithms.to_le_bytes());
+            put(bytes, SIZE, &self.configurations());
+        }
         // Over the rest of the block, with the checksum's own field still zero.
         let checksum = crc32c(bytes);
         put(bytes, 4, &checksum.to_le_bytes());
         block
+    }
+
+    /// The configurations of the algorithms.
+    fn configurations(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if self.has(Algorithm::Lz4) {
+            let blocks = (EXTENT / BLOCK) as u16;
+            bytes.extend_from_slice(&14_u16.to_le_bytes());
+            bytes.extend_from_slice(&LZ4_DISTANCE.to_le_bytes());
+            bytes.extend_from_slice(&blocks.to_le_bytes());
+            bytes.extend_from_slice(&[0; 10]);
+        }
+        if self.has(Algorithm::Zstd) {
+            // A window is never larger than what there is to look back on.
+            let window = EXTENT.ilog2() as u8 - 10;
+            bytes.extend_from_slice(&6_u16.to_le_bytes());
+            bytes.extend_from_slice(&[0, window, 0, 0, 0, 0]);
+        }
+        bytes
     }
 
     /// Reads the first block of an image.
@@ -83,9 +129,21 @@ impl Superblock {
             return Err(Error::Checksum);
         }
         bytes.truncate(SIZE);
-        if u32_le(&bytes, 80) & !INCOMPAT_KNOWN != 0 {
-            return Err(Error::Unsupported("compression, chunks or further devices"));
+        let features = u32_le(&bytes, 80);
+        if features & !INCOMPAT_KNOWN != 0 {
+            return Err(Error::Unsupported(
+                "chunks, further devices, fragments or packed tails",
+            ));
         }
+        let named = match features & INCOMPAT_COMPRESSION {
+            0 => Algorithm::Lz4.bit(),
+            _ => u16_le(&bytes, 84),
+        };
+        // LZ4 was without the padding once, and its blocks then end nobody knows where.
+        let algorithms = match features & INCOMPAT_ZERO_PADDING {
+            0 => named & !Algorithm::Lz4.bit(),
+            _ => named,
+        };
         let array = |at: usize| u128::from_le_bytes(*bytes[at..].first_chunk().unwrap_or(&[0; 16]));
         Ok(Superblock {
             uuid: array(48).to_le_bytes(),
@@ -96,6 +154,7 @@ impl Superblock {
             root_nid: u16_le(&bytes, 14),
             meta_block: u32_le(&bytes, 40),
             xattr_block: u32_le(&bytes, 44),
+            algorithms,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Writing a planned image in one pass from its first byte to its last.
 
+use super::compress::Compressed;
 use super::format::BLOCK;
+use super::index;
 use super::plan::{Inode, Plan};
 use super::superblock::Superblock;
 use super::{Error, Summary};
@@ -28,7 +30,12 @@ impl Plan<'_> {
         for run in &self.runs {
             let inode = &self.inodes[run.inode];
             match &inode.node.kind {
-                Kind::File(content) => copy(content, run.len, &mut piece, inode, &mut out)?,
+                Kind::File(content) => match inode.compressed {
+                    Some((compressed, _)) => {
+                        copy_compressed(content, compressed, &mut piece, inode, &mut out)?;
+                    }
+                    None => copy(content, 0, run.len, &mut piece, inode, &mut out)?,
+                },
                 Kind::Directory => {
                     let whole = self.directory(run.inode);
                     out.write(&whole[..to_len(run.len)])?;
@@ -59,6 +66,13 @@ impl Plan<'_> {
                 .expect("the root is the first to get a position, right after the first block"),
             meta_block: 0,
             xattr_block: 0,
+            algorithms: self
+                .inodes
+                .iter()
+                .filter_map(|inode| inode.compressed)
+                .fold(0, |bits, (compressed, _)| {
+                    bits | compressed.extents.algorithm().bit()
+                }),
         })
     }
 
@@ -68,6 +82,10 @@ impl Plan<'_> {
         piece.clear();
         inode.fields.write_to(piece);
         piece.extend_from_slice(&inode.xattrs);
+        if let Some((compressed, first)) = inode.compressed {
+            piece.extend(index::render(piece.len(), &compressed.extents, first));
+            return Ok(());
+        }
         let tail = to_len(inode.tail());
         if tail == 0 {
             return Ok(());
@@ -95,8 +113,32 @@ fn to_len(bytes: u64) -> usize {
     usize::try_from(bytes).expect("directories and tails are in memory")
 }
 
+/// Writes the blocks of all extents, each from the compressed form or, if it is plain, from `content`.
+fn copy_compressed(
+    content: &Content,
+    compressed: &Compressed,
+    piece: &mut Vec<u8>,
+    inode: &Inode<'_>,
+    out: &mut Positioned<impl Write>,
+) -> Result<(), Error> {
+    let mut stored = 0;
+    for extent in compressed.extents.iter() {
+        if extent.is_plain() {
+            copy(content, extent.offset, extent.len, piece, inode, out)?;
+            out.pad_to_block()?;
+        } else {
+            let len = extent.blocks * BLOCK;
+            copy(&compressed.blocks, stored, len, piece, inode, out)?;
+            stored += len;
+        }
+    }
+    Ok(())
+}
+
+/// Writes `len` bytes of `content` from `start`.
 fn copy(
     content: &Content,
+    start: u64,
     len: u64,
     piece: &mut Vec<u8>,
     inode: &Inode<'_>,
@@ -106,7 +148,7 @@ fn copy(
     while offset < len {
         let next = (len - offset).min(PIECE as u64);
         piece.resize(to_len(next), 0);
-        read(content, piece, offset, inode)?;
+        read(content, piece, start + offset, inode)?;
         out.write(piece)?;
         offset += next;
     }
