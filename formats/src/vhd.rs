@@ -152,7 +152,7 @@ mod tests {
             assert!(cylinders * u64::from(heads) * u64::from(track) <= sectors);
         };
         check(1, [0, 30, 4, 17]);
-        check(100, [0x03, 0x03, 15, 17]);
+        check(100, [0x03, 0xeb, 12, 17]);
         check(1024, [0x08, 0x20, 16, 63]);
         check(200 << 10, [0xff, 0xff, 16, 255]);
     }
