@@ -296,6 +296,7 @@ fn an_image_for_disks_with_sectors_of_4096_bytes() {
     for name in ["ESP", "SEED"] {
         assert_eq!(bytes_per_sector(&disk, &report, name), 4096, "{name}");
     }
+    judged_by_fdisk(&image, table.entries.len());
     refuse(
         small
             .command("build")

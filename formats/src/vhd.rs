@@ -55,7 +55,7 @@ pub fn write<R: ReadAt + Sync + ?Sized>(
 
 fn footer(size: u64, options: &Options) -> Vec<u8> {
     let mut footer = vec![0; SECTOR as usize];
-    let time = u32::try_from(options.time - ERA).unwrap_or_default();
+    let time = u32::try_from(options.time.saturating_sub(ERA)).unwrap_or_default();
     put(&mut footer, 0, COOKIE);
     put(&mut footer, 8, &FEATURES.to_be_bytes());
     put(&mut footer, 12, &VERSION.to_be_bytes());
@@ -152,7 +152,7 @@ mod tests {
             assert!(cylinders * u64::from(heads) * u64::from(track) <= sectors);
         };
         check(1, [0, 30, 4, 17]);
-        check(100, [0x03, 0x03, 15, 17]);
+        check(100, [0x03, 0xeb, 12, 17]);
         check(1024, [0x08, 0x20, 16, 63]);
         check(200 << 10, [0xff, 0xff, 16, 255]);
     }
