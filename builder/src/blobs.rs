@@ -37,6 +37,18 @@ impl Blobs {
         }
     }
 
+    /// Every blob, with its digest.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Content)> {
+        self.files.iter().map(|(sha256, (file, len))| {
+            let content = Content::Slice {
+                file: file.clone(),
+                offset: 0,
+                len: *len,
+            };
+            (sha256.as_str(), content)
+        })
+    }
+
     /// The blob's open file.
     pub fn file(&self, sha256: &str) -> anyhow::Result<Arc<File>> {
         let (file, _) = self

@@ -6,6 +6,7 @@
 
 mod artifact;
 mod boot;
+mod compressed;
 mod member;
 mod outputs;
 mod packages;

@@ -29,6 +29,9 @@ const LIMIT: u64 = 16 << 30;
 /// Bytes that are written or hashed at once.
 const CHUNK: usize = 256 << 10;
 
+/// Where a result is written to.
+pub type Out<'a> = dyn Write + Send + 'a;
+
 /// Results of earlier builds, or nothing at all.
 #[derive(Clone, Debug)]
 pub struct Cache {
@@ -134,7 +137,7 @@ impl Cache {
         &self,
         key: &Key,
         scratch: &Path,
-        make: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+        make: impl FnOnce(&mut Out<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<Content> {
         match self.get(key) {
             Some(content) => Ok(content),
@@ -147,7 +150,7 @@ impl Cache {
         &self,
         key: &Key,
         scratch: &Path,
-        make: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+        make: impl FnOnce(&mut Out<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<Content> {
         let Some(dir) = &self.dir else {
             let writing = || format!("writing a scratch file in {}", scratch.display());
@@ -293,7 +296,7 @@ mod tests {
         let cache = Cache::open(dir.path()).unwrap();
         let key = Key::of("greeting").with("world").key();
         let made = Cell::new(0);
-        let make = |out: &mut dyn Write| {
+        let make = |out: &mut Out<'_>| {
             made.set(made.get() + 1);
             Ok(out.write_all(b"hello world")?)
         };
@@ -317,7 +320,7 @@ mod tests {
     fn a_step_that_fails_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path()).unwrap();
-        let fail = |out: &mut dyn Write| {
+        let fail = |out: &mut Out<'_>| {
             out.write_all(b"half")?;
             anyhow::bail!("no")
         };

@@ -136,6 +136,7 @@ mod tests {
     #[test]
     fn partitions_are_aligned_and_do_not_overlap() {
         let plan = plan(&profile::Disk {
+            compression: Default::default(),
             esp: 1024,
             root: 700,
             store: 300,
@@ -157,6 +158,7 @@ mod tests {
     #[test]
     fn what_outgrows_its_slot_is_named() {
         let plan = plan(&profile::Disk {
+            compression: Default::default(),
             esp: 1024,
             root: 700,
             store: 300,

@@ -10,7 +10,7 @@ mod validate;
 
 pub use parts::Parts;
 
-use crate::profile::file::{DiskFile, SourceFile};
+use crate::profile::file::{CompressionFile, DiskFile, SourceFile};
 use contract::partition::Arch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -49,6 +49,8 @@ pub struct Disk {
     pub root: u64,
     /// One slot of container images.
     pub store: u64,
+    /// How files of the operating system and of container images are compressed.
+    pub compression: CompressionFile,
 }
 
 /// What one document adds, and where it counts.
@@ -77,6 +79,7 @@ impl From<DiskFile> for Disk {
             esp: file.esp.unwrap_or(1024),
             root: file.root.unwrap_or(2048),
             store: file.store.unwrap_or(4096),
+            compression: file.compression.unwrap_or_default(),
         }
     }
 }

@@ -12,12 +12,12 @@
 mod support;
 
 use builder::cache::files::Kept;
-use builder::cache::{Cache, Key};
+use builder::cache::{Cache, Key, Out};
 use builder::rootfs::{self, unpack};
 use formats::tree::{Content, Kind, Tree};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 use support::has_tool;
@@ -102,7 +102,7 @@ fn read_installed(path: &Path, scratch: &Path) -> (Listing, Vec<(String, Content
             let name = path[ARCHIVES.len()..].split('_').next().unwrap().to_owned();
             let mut package = Vec::new();
             entry.read_to_end(&mut package).unwrap();
-            let expand = |out: &mut dyn Write| unpack::expand(&package.into(), out);
+            let expand = |out: &mut Out<'_>| unpack::expand(&package.into(), out);
             let key = Key::of(&name).key();
             let expanded = Cache::none().put(&key, scratch, expand).unwrap();
             debs.push((name, expanded));

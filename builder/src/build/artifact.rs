@@ -2,7 +2,7 @@
 
 use super::outputs::{self, Format, Identity};
 use super::stages::Stages;
-use super::{Inputs, Report};
+use super::{Inputs, Report, compressed};
 use crate::digest;
 use crate::disk::{DiskPlan, Slot};
 use crate::output::Unfinished;
@@ -85,7 +85,16 @@ impl<'a> Disk<'a> {
             clamp_mtimes: role == Role::Root,
             hard_links: role == Role::Store,
         };
-        let plan = erofs::plan(tree, &options).with_context(writing)?;
+        let contents = match self.inputs.profile.disk.compression.method() {
+            Some(method) => Some(compressed::contents(tree, self.inputs, method)),
+            None => None,
+        };
+        let contents = contents.transpose().with_context(writing)?;
+        let plan = match &contents {
+            Some(contents) => erofs::plan_compressed(tree, &options, contents),
+            None => erofs::plan(tree, &options),
+        };
+        let plan = plan.with_context(writing)?;
         self.plan.check(role, plan.size())?;
         let salt = digest::derive(&self.inputs.lock_digest, &format!("{label} salt"));
         let hash = HashTree::new(&salt, self.identifier(&format!("{label} verity")))

@@ -61,6 +61,12 @@ impl Packages {
         Ok(())
     }
 
+    /// Every expanded package, with the digest of its archive.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Content)> {
+        let expanded = self.expanded.iter();
+        expanded.map(|(sha256, content)| (sha256.as_str(), content.clone()))
+    }
+
     /// The expanded packages of a list, by name.
     pub(super) fn of(&self, packages: &[LockedPackage]) -> anyhow::Result<Vec<(String, Content)>> {
         let expanded = |package: &LockedPackage| {

@@ -121,6 +121,7 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
             esp: file.disk.esp.or(disk.esp),
             root: file.disk.root.or(disk.root),
             store: file.disk.store.or(disk.store),
+            compression: file.disk.compression.or(disk.compression),
         };
         layers.push(Layer {
             when: source.when,

@@ -1,6 +1,7 @@
 //! `profile.yaml` as people write it, version 1. Every field's comment is its reference documentation.
 
 use contract::partition::Arch;
+use formats::erofs::Compression;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -248,4 +249,30 @@ pub struct DiskFile {
     pub root: Option<u64>,
     /// One slot of container images [default: 4096].
     pub store: Option<u64>,
+    /// How files of the operating system and of container images are compressed [default: none].
+    pub compression: Option<CompressionFile>,
+}
+
+/// How files are compressed in the image, where that makes them smaller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CompressionFile {
+    /// Not at all.
+    #[default]
+    None,
+    /// LZ4: unpacked fastest.
+    Lz4,
+    /// Zstandard, level 3: smallest. The kernel has to be 6.10 or newer.
+    Zstd,
+}
+
+impl CompressionFile {
+    /// The method, if there is one.
+    pub fn method(self) -> Option<Compression> {
+        match self {
+            CompressionFile::None => None,
+            CompressionFile::Lz4 => Some(Compression::Lz4),
+            CompressionFile::Zstd => Some(Compression::Zstd { level: 3 }),
+        }
+    }
 }
