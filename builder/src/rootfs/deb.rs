@@ -440,11 +440,15 @@ mod tests {
             "\"3.0\" is not 2.x",
         );
         check(&archive(&[version]), "no member control.tar");
+        let data: (&str, &[u8]) = ("data.tar", b"");
         check(
-            &archive(&[version, ("control.tar.lz", b"")]),
+            &archive(&[version, ("control.tar.lz", b""), data]),
             "control.tar.lz is compressed",
         );
-        check(&archive(&[version, ("control.tar", &bare)]), "no version");
+        check(
+            &archive(&[version, ("control.tar", &bare), data]),
+            "no version",
+        );
         check(
             &archive(&[version, ("control.tar", &good)]),
             "no member data.tar",
