@@ -145,7 +145,7 @@ mod tests {
             pack_each(&disk, 16, || Ok(()), |(), _, bytes| Ok(bytes.len()), take).unwrap();
             assert_eq!(numbers, expected);
         };
-        check(vec![0..100], &[0, 6]);
+        check(vec![0..50, 50..100], &[0, 6]);
         check(vec![0..4, 4..5, 14..16, 17..99, 99..100], &[0, 6]);
         check(vec![20..20, 99..100], &[6]);
         check(vec![], &[]);

@@ -21,7 +21,7 @@ const REFCOUNT_ORDER: u32 = 4;
 const REFCOUNTS: u64 = CLUSTER / 2;
 /// The largest disk: what the largest L1 table can address.
 const MAX_SIZE: u64 = MAX_L1 * ENTRIES * CLUSTER;
-/// Of the levels tried on the demo image, the last that still shrinks it for little time.
+/// A twentieth smaller than level 3, which qemu-img takes, for twice the time: measured on the demo image.
 const ZSTD_LEVEL: i32 = 6;
 const DEFLATE_LEVEL: u32 = 6;
 
