@@ -34,6 +34,7 @@ mod inode;
 mod pack;
 mod plan;
 pub mod read;
+mod reader;
 mod superblock;
 mod walk;
 mod write;

@@ -15,6 +15,7 @@ use crate::read_at::ReadAt;
 /// Largest extent in bytes, compressed and not, as in Linux.
 const MAX_PACKED: u64 = 1 << 20;
 const MAX_DATA: u64 = 12 << 20;
+const TOO_LONG: &str = "an extent has more than 12 MiB";
 /// Size in bytes of the header of a full index, and of its entries.
 const FULL_HEADER: u64 = 16;
 const FULL_ENTRY: u64 = 8;
@@ -199,6 +200,9 @@ impl<'a, R: ReadAt> Index<'a, R> {
                         Some(number) if back > 0 => number,
                         _ => return Err(inode.corrupt("an extent has no start")),
                     };
+                    if offset / BLOCK - number > MAX_DATA / BLOCK {
+                        return Err(inode.corrupt(TOO_LONG));
+                    }
                     cluster = self.cluster(number)?;
                 }
             }
@@ -232,7 +236,7 @@ impl<'a, R: ReadAt> Index<'a, R> {
     fn end(&mut self, number: u64) -> Result<u64, Error> {
         for next in number + 1..self.clusters {
             if next - number > MAX_DATA / BLOCK {
-                return Err(self.inode.corrupt("an extent has more than 12 MiB"));
+                return Err(self.inode.corrupt(TOO_LONG));
             }
             if let Cluster::Start { offset, .. } = self.cluster(next)? {
                 return Ok(next * BLOCK + offset);

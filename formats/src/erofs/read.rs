@@ -8,17 +8,18 @@ pub use super::codec::Algorithm;
 pub use super::dirent::Entry;
 pub use super::format::FileType;
 pub use super::inode::Layout;
+pub use super::reader::Reader;
 pub use super::superblock::Superblock;
 pub use super::walk::{Walk, Walked};
 
-use super::extent::{Unpacked, index_end};
+use super::extent::index_end;
 use super::format::{BLOCK, BLOCK_LEN, MAX_SYMLINK, SLOT};
 use super::inode::{COMPACT, EXTENDED, Fields, decode_device};
 use super::{dirent, xattr};
 use crate::read_at::ReadAt;
 use crate::tree::Metadata;
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
 
 /// Largest directory that is read, in bytes: about a million entries.
 const MAX_DIRECTORY: u64 = 64 << 20;
@@ -402,12 +403,7 @@ impl<R: ReadAt> Image<R> {
 
     /// The data of a file from its first byte to its last.
     pub fn reader<'a>(&'a self, inode: &'a Inode) -> Reader<'a, R> {
-        Reader {
-            image: self,
-            inode,
-            offset: 0,
-            unpacked: None,
-        }
+        Reader::new(self, inode)
     }
 
     /// The target of a symbolic link.
@@ -470,48 +466,5 @@ impl<R: ReadAt> Image<R> {
             return Err(Error::Corrupt { nid, problem });
         }
         self.source.read_exact_at(buf, position).map_err(Error::Io)
-    }
-}
-
-/// Reads the data of one inode.
-#[derive(Debug)]
-pub struct Reader<'a, R> {
-    image: &'a Image<R>,
-    inode: &'a Inode,
-    offset: u64,
-    /// The compressed extent that the last bytes came from.
-    unpacked: Option<Unpacked>,
-}
-
-impl<R: ReadAt> Reader<'_, R> {
-    fn next(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
-        if !self.inode.is_compressed() {
-            return self.image.read_at(self.inode, buf, self.offset);
-        }
-        if buf.is_empty() || self.offset >= self.inode.size() {
-            return Ok(0);
-        }
-        if let Some(unpacked) = &self.unpacked {
-            let copied = unpacked.copy(buf, self.offset);
-            if copied > 0 {
-                return Ok(copied);
-            }
-        }
-        let unpacked = self.image.unpack(self.inode, self.offset)?;
-        let copied = unpacked.copy(buf, self.offset);
-        self.unpacked = Some(unpacked);
-        Ok(copied)
-    }
-}
-
-impl<R: ReadAt> Read for Reader<'_, R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.next(buf);
-        let read = read.map_err(|error| match error {
-            Error::Io(error) => error,
-            other => io::Error::new(io::ErrorKind::InvalidData, other),
-        })?;
-        self.offset += read as u64;
-        Ok(read)
     }
 }
