@@ -38,6 +38,17 @@ pub enum Format {
     Qcow2,
 }
 
+impl Format {
+    /// The format of a name, as [`crate::inspect::Report`] has it.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "raw" => Some(Format::Raw),
+            "qcow2" => Some(Format::Qcow2),
+            _ => None,
+        }
+    }
+}
+
 /// What to build.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {

@@ -42,10 +42,21 @@ pub(super) fn take(inputs: &Inputs<'_>, root: &mut Tree) -> anyhow::Result<Firmw
         )?,
         version,
     };
+    keep_configuration(root, &firmware.version)?;
     root.remove(boot);
     root.remove("boot");
     root.insert_dir("boot", 0o755)?;
     Ok(firmware)
+}
+
+/// Moves the kernel's configuration to its modules, so that it is known of an image how its kernel was built.
+fn keep_configuration(root: &mut Tree, version: &str) -> anyhow::Result<()> {
+    if let Some(node) = root.get(&format!("boot/config-{version}")).cloned() {
+        let to = format!("usr/lib/modules/{version}/config");
+        root.insert(&to, node)
+            .with_context(|| format!("placing {to}"))?;
+    }
+    Ok(())
 }
 
 /// The compressed initial RAM disk.

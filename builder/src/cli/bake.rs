@@ -126,6 +126,12 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
         args.arch.iter().map(|arch| (*arch).into()).collect()
     };
     let store = open_store(args.store)?;
+    // Before the work is done, so that a key that cannot be read costs nothing.
+    let signer = args
+        .sign
+        .as_deref()
+        .map(super::verify::signer)
+        .transpose()?;
     let mut reports = Vec::new();
     for arch in chosen {
         let request = Request {
@@ -139,6 +145,9 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
             out: &args.out,
         };
         reports.push(build::build(&request)?);
+    }
+    if let Some(signer) = signer {
+        signer.sign(&args.out)?;
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&reports)?);
@@ -171,14 +180,14 @@ fn locate(profile: &Profile, args: PlaceArgs) -> anyhow::Result<Sources> {
     )
 }
 
-fn open_store(args: StoreArgs) -> anyhow::Result<Store> {
+pub(super) fn open_store(args: StoreArgs) -> anyhow::Result<Store> {
     match args.store {
         Some(dir) => Store::open(&dir),
         None => Store::open(&Store::default_dir()?),
     }
 }
 
-fn beside_this_program(name: &str) -> anyhow::Result<PathBuf> {
+pub(super) fn beside_this_program(name: &str) -> anyhow::Result<PathBuf> {
     let me = std::env::current_exe().context("finding this program")?;
     let path = me.parent().unwrap_or(Path::new("/")).join(name);
     if !path.is_file() {

@@ -32,6 +32,11 @@ fn debs() -> Vec<Deb> {
     let builtin: String = MODULES.iter().map(name).collect();
     let kernel = Deb::new("linux-image-amd64", "6.12")
         .file(&format!("/boot/vmlinuz-{KERNEL}"), "kernel", 0o644)
+        .file(
+            &format!("/boot/config-{KERNEL}"),
+            "CONFIG_EROFS_FS=m\n# CONFIG_KVM is not set\n",
+            0o644,
+        )
         .file(&format!("{modules}/modules.builtin"), builtin, 0o644)
         .file(
             &format!("{modules}/modules.order"),
