@@ -58,9 +58,13 @@ check: prerequisites
 containerd: prerequisites
 	scripts/debian-packages.sh trixie $(CACHE)/containerd containerd runc
 
+.PHONY: validators
+validators: prerequisites
+	scripts/validators.sh $(CACHE)/validators
+
 .PHONY: unit
-unit: prerequisites containerd
-	SEEDBED_CONTAINERD=$(CACHE)/containerd/usr/bin SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests
+unit: prerequisites containerd validators
+	SEEDBED_CONTAINERD=$(CACHE)/containerd/usr/bin SEEDBED_VALIDATORS=$(CACHE)/validators SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests
 
 .PHONY: machine
 machine: image ## The tests that need a baked image: a boot to Ready, a power cut, sticks

@@ -6,6 +6,7 @@
 
 mod artifact;
 mod boot;
+mod contents;
 mod member;
 mod report;
 mod root;
@@ -16,6 +17,7 @@ mod store;
 pub use report::Report;
 
 use crate::blobs::Blobs;
+use crate::contents::Contents;
 use crate::fetch;
 use crate::lock::{self, ArchLock, Lock};
 use crate::profile::Profile;
@@ -85,8 +87,17 @@ struct Inputs<'a> {
     scratch: &'a Path,
 }
 
+/// A finished build.
+#[derive(Debug)]
+pub struct Built {
+    /// What it made.
+    pub report: Report,
+    /// What is inside.
+    pub contents: Contents,
+}
+
 /// Builds everything that `request` asks for.
-pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
+pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     let (profile, arch) = (request.profile, request.arch);
     let locked = request.lock.arch.get(&arch);
     let locked =
@@ -115,17 +126,18 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
     stages.done("images");
     let mut root = root::assemble(&inputs, &store.digests)?;
     stages.done("root");
-    let firmware = boot::take(&inputs, &mut root)?;
-    let initrd = boot::initrd(&inputs, &root, &firmware)?;
+    let firmware = boot::take(&inputs, &mut root.tree)?;
+    let initrd = boot::initrd(&inputs, &root.tree, &firmware)?;
     stages.done("initrd");
+    let contents = contents::gather(&inputs, &root, &store, &firmware, &initrd)?;
 
     let plan = disk::plan(&profile.disk);
     let mut disk = artifact::Disk::create(&inputs, plan, request.out)?;
     disk.write_seed(&seed::tree(request.seed)?)?;
     let store_hash = disk.write_verified(Role::Store, &store.tree)?;
     stages.done("store");
-    root::add_veritytab(&mut root, &store_hash, inputs.epoch)?;
-    let root_hash = disk.write_verified(Role::Root, &root)?;
+    root::add_veritytab(&mut root.tree, &store_hash, inputs.epoch)?;
+    let root_hash = disk.write_verified(Role::Root, &root.tree)?;
     stages.done("erofs");
     disk.write_esp(&boot::esp(&inputs, &firmware, &initrd, &root_hash)?)?;
     disk.write_table()?;
@@ -137,7 +149,7 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
     report.root_hash = digest::hex(&root_hash);
     report.store_hash = digest::hex(&store_hash);
     report.seconds = stages.finish();
-    Ok(report)
+    Ok(Built { report, contents })
 }
 
 fn open(path: &Path) -> anyhow::Result<Content> {

@@ -12,9 +12,11 @@
 pub mod blobs;
 pub mod build;
 pub mod cli;
+pub mod contents;
 pub mod debian;
 pub mod digest;
 pub mod disk;
+pub mod documents;
 pub mod fetch;
 #[doc(hidden)]
 pub mod fixture;

@@ -57,7 +57,7 @@ pub fn rebuild(path: &Path, sources: &Sources<'_>) -> anyhow::Result<()> {
         .context("creating a temporary folder (TMPDIR says where)")?;
     let seed = extract_seed(&image, scratch.path())?;
     let out = scratch.path().join("out");
-    let report = build::build(&Request {
+    let built = build::build(&Request {
         profile: &profile,
         lock: &lock,
         arch: manifest.arch,
@@ -68,12 +68,13 @@ pub fn rebuild(path: &Path, sources: &Sources<'_>) -> anyhow::Result<()> {
         out: &out,
     })
     .context("building it again")?;
-    let built = report
+    let again = built
+        .report
         .outputs
         .keys()
         .next()
         .context("the build made no image")?;
-    if let Some(at) = first_difference(path, built)? {
+    if let Some(at) = first_difference(path, again)? {
         let part = match format {
             Format::Raw => image.partition_at(at).map(|name| format!(", in {name}")),
             Format::Qcow2 => None,

@@ -31,6 +31,7 @@ use anyhow::Context;
 use contract::partition::Arch;
 use formats::tree::Tree;
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
@@ -41,6 +42,8 @@ pub struct Packages {
     pub controls: Vec<Control>,
     /// What stands for each maintainer script.
     pub report: Report,
+    /// Which package each path of the tree is from, as merged; directories are nobody's.
+    pub owners: BTreeMap<String, String>,
 }
 
 /// Unpacks packages, given by name as open, verified files, into one tree, without what `exclude` names.
@@ -80,10 +83,15 @@ pub fn unpack_unchecked(
         exclude,
         diversions: &[],
     };
-    let tree = merge::merge(&unpacked, rules).context("merging the packages")?;
+    let merged = merge::merge(&unpacked, rules).context("merging the packages")?;
     let controls: Vec<Control> = unpacked.into_iter().map(|one| one.control).collect();
     let report = scripts::classify(&controls, scripts);
-    Ok((tree, Packages { controls, report }))
+    let packages = Packages {
+        controls,
+        report,
+        owners: merged.owners,
+    };
+    Ok((merged.tree, packages))
 }
 
 /// Runs the native steps on a tree whose overlays are laid: those that stand for maintainer scripts, then

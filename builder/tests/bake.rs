@@ -12,9 +12,7 @@ use builder::digest;
 use loopback::command::{refuse, seedbed_after, succeed};
 use loopback::machine::small_machine;
 use loopback::small::Small;
-use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const BOTH: [&str; 2] = ["--format", "raw,qcow2"];
@@ -44,7 +42,13 @@ fn equal_inputs_give_equal_images_however_they_are_built() {
     let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
         names,
-        ["seedbed-small-amd64.qcow2", "seedbed-small-amd64.raw"]
+        [
+            "manifest.json",
+            "seedbed-small-amd64.cdx.json",
+            "seedbed-small-amd64.qcow2",
+            "seedbed-small-amd64.raw",
+            "seedbed-small-amd64.spdx.json",
+        ]
     );
 
     // Another place, umask, zone and number of threads; the store is a copy with other times.

@@ -2,6 +2,7 @@
 //! command line with the root's hash.
 
 use super::Inputs;
+use crate::contents::File;
 use crate::digest::hex;
 use crate::initrd;
 use crate::overlay;
@@ -22,6 +23,23 @@ pub(super) struct Firmware {
     linux: Content,
     /// The kernel's version, as its modules' folder is called.
     pub(super) version: String,
+}
+
+impl Firmware {
+    /// What the ESP holds, by name and size.
+    pub(super) fn files(&self, initrd: &Content) -> Vec<File> {
+        let parts = [
+            ("initrd", initrd),
+            ("linux", &self.linux),
+            ("systemd-boot", &self.loader),
+            ("systemd-stub", &self.stub),
+        ];
+        let file = |(path, content): (&str, &Content)| File {
+            path: path.to_owned(),
+            bytes: content.len(),
+        };
+        parts.map(file).into()
+    }
 }
 
 /// Takes the boot files out of the root file system.

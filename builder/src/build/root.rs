@@ -14,11 +14,17 @@ use formats::tree::{Kind, Metadata, Node, Tree};
 use std::collections::BTreeMap;
 use std::fs::File;
 
+/// The root file system and what is known of its packages.
+pub(super) struct Assembled {
+    pub(super) tree: Tree,
+    pub(super) packages: rootfs::Packages,
+}
+
 /// The whole tree but for `/etc/veritytab`, which needs the store's root hash.
 pub(super) fn assemble(
     inputs: &Inputs<'_>,
     images: &BTreeMap<String, String>,
-) -> anyhow::Result<Tree> {
+) -> anyhow::Result<Assembled> {
     let profile = inputs.profile;
     let debs = debs(inputs, &inputs.locked.packages)?;
     let (mut tree, packages) =
@@ -58,7 +64,7 @@ pub(super) fn assemble(
         inputs.epoch,
     )?;
     rootfs::configure_all(&mut tree, &packages, inputs.arch, inputs.epoch)?;
-    Ok(tree)
+    Ok(Assembled { tree, packages })
 }
 
 /// Makes the store of this image, and no other, the one that the machine opens.

@@ -17,6 +17,8 @@ use std::sync::Arc;
 /// The store's content, and the digest of each image's manifest by reference.
 pub(super) struct Images {
     pub(super) tree: Tree,
+    /// The images in the lock's order.
+    pub(super) images: Vec<Image>,
     pub(super) digests: BTreeMap<String, String>,
     /// Bytes of files, of blobs and of layers' trees.
     pub(super) bytes: [(&'static str, u64); 2],
@@ -49,6 +51,7 @@ pub(super) fn layout(inputs: &Inputs<'_>, store: &Store) -> anyhow::Result<Image
     ];
     Ok(Images {
         tree,
+        images,
         digests,
         bytes,
     })

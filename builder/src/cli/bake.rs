@@ -3,6 +3,7 @@
 use crate::build::{self, Request};
 use crate::cli::args::{BuildArgs, FetchArgs, LockArgs, PlaceArgs, ProfileArgs, StoreArgs};
 use crate::debian::date::Date;
+use crate::documents;
 use crate::fetch;
 use crate::images::reference::Reference;
 use crate::images::registry::Registry;
@@ -132,7 +133,7 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
         .as_deref()
         .map(super::verify::signer)
         .transpose()?;
-    let mut reports = Vec::new();
+    let mut builds = Vec::new();
     for arch in chosen {
         let request = Request {
             profile: &profile,
@@ -144,17 +145,22 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
             formats: args.format.iter().map(|format| (*format).into()).collect(),
             out: &args.out,
         };
-        reports.push(build::build(&request)?);
+        builds.push(build::build(&request)?);
     }
+    let documents = documents::write(&args.out, &builds)?;
     if let Some(signer) = signer {
         signer.sign(&args.out)?;
     }
+    let reports: Vec<_> = builds.into_iter().map(|built| built.report).collect();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&reports)?);
         return Ok(());
     }
     for report in reports {
         print!("{report}");
+    }
+    for (path, digest) in documents {
+        println!("{digest}  {}", path.display());
     }
     Ok(())
 }
