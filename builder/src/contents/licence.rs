@@ -198,7 +198,7 @@ mod tests {
                 "GPL-2 with Linux-syscall-note exception",
                 "ISC or GPL-3",
             ],
-            Some("(ISC OR GPL-3.0-only) AND GPL-2.0-only WITH Linux-syscall-note AND MIT"),
+            Some("GPL-2.0-only WITH Linux-syscall-note AND (ISC OR GPL-3.0-only) AND MIT"),
         );
         check(&["Expat", "Expat"], Some("MIT"));
         check(&["Expat", "public-domain"], None);
