@@ -7,6 +7,7 @@
 mod artifact;
 mod boot;
 mod compressed;
+mod contents;
 mod member;
 mod outputs;
 mod packages;
@@ -19,15 +20,16 @@ mod stamp;
 mod store;
 
 pub use outputs::Format;
+pub(crate) use outputs::sums::Sums;
 pub use report::Report;
 
 use crate::blobs::Blobs;
-use crate::build::outputs::sums::Sums;
 use crate::build::packages::Packages;
 use crate::build::stages::Stages;
 use crate::build::stamp::Stamp;
 use crate::cache::Cache;
 use crate::cache::files::Kept;
+use crate::contents::Contents;
 use crate::fetch;
 use crate::lock::{self, ArchLock, Lock};
 use crate::profile::{Parts, Profile};
@@ -37,6 +39,7 @@ use anyhow::Context;
 use contract::partition::{Arch, Role};
 use formats::gpt::SectorSize;
 use formats::tree::Content;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
@@ -95,8 +98,17 @@ impl Inputs<'_> {
     }
 }
 
+/// A finished build.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Built {
+    /// What it made.
+    pub report: Report,
+    /// What is inside.
+    pub contents: Contents,
+}
+
 /// Builds everything that `request` asks for; nothing, if it is all there from the same inputs already.
-pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
+pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     let (profile, arch) = (request.profile, request.arch);
     let locked = request.lock.arch.get(&arch);
     let locked =
@@ -108,11 +120,12 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
     let mut stages = Stages::start();
     let lock_digest = lock::digest(request.lock);
     let stamp = Stamp::of(request, &lock_digest)?;
-    if let Some(mut report) = stamp.unchanged(request.cache) {
-        Sums::open(report.outputs.keys())?.record(&report.outputs)?;
+    if let Some(mut built) = stamp.unchanged(request.cache) {
+        let outputs = &built.report.outputs;
+        Sums::open(outputs.keys())?.record(outputs)?;
         stages.done("compare");
-        report.seconds = stages.finish();
-        return Ok(report);
+        built.report.seconds = stages.finish();
+        return Ok(built);
     }
     let scratch = tempfile::Builder::new()
         .prefix(".scratch-")
@@ -150,12 +163,13 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
     let (store, mut root) = (store?, root?);
     disk.add(Role::Store, &store.partition);
     stages.done("store and root");
-    root::add_manifest(&mut root, &inputs, &store.digests)?;
-    root::add_veritytab(&mut root, &store.partition.root_hash, inputs.epoch)?;
-    let firmware = boot::take(&inputs, &mut root)?;
+    let tree = &mut root.tree;
+    root::add_manifest(tree, &inputs, &store.digests)?;
+    root::add_veritytab(tree, &store.partition.root_hash, inputs.epoch)?;
+    let firmware = boot::take(&inputs, tree)?;
     let (initrd, partition) = rayon::join(
-        || boot::initrd(&inputs, &root, &firmware),
-        || disk.write_verified(Role::Root, &root),
+        || boot::initrd(&inputs, &root.tree, &firmware),
+        || disk.write_verified(Role::Root, &root.tree),
     );
     let (initrd, partition) = (initrd?, partition?);
     disk.add(Role::Root, &partition);
@@ -169,11 +183,13 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Report> {
     report.bytes.extend(store.bytes);
     report.root_hash = digest::hex(root_hash);
     report.store_hash = digest::hex(&store.partition.root_hash);
-    stamp.keep(&report, request.cache, scratch.path())?;
+    let contents = contents::gather(&inputs, &root, store.contents, &firmware, &initrd)?;
+    let mut built = Built { report, contents };
+    stamp.keep(&built, request.cache, scratch.path())?;
     request.cache.trim()?;
     stages.done("keep");
-    report.seconds = stages.finish();
-    Ok(report)
+    built.report.seconds = stages.finish();
+    Ok(built)
 }
 
 fn open(path: &Path) -> anyhow::Result<Content> {

@@ -2,10 +2,16 @@
 
 pub mod args;
 mod bake;
+mod diff;
 mod inspect;
+mod look;
 mod seed;
+mod verify;
 
 use args::{Args, Command};
+
+/// A failed write to standard output, as a pipe that its reader left.
+const STDOUT: &str = "writing to standard output";
 
 /// Carries out what was asked for.
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -15,6 +21,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Build(args) => bake::build(args),
         Command::Check(args) => bake::check(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::Ls(args) => look::ls(args),
+        Command::Cat(args) => look::cat(args),
+        Command::Diff(args) => diff::diff(args),
+        Command::Verify(args) => verify::verify(args),
+        Command::Keys(args) => verify::keys(args),
         Command::Seed(args) => seed::run(args),
         Command::Kubeconfig(args) => seed::kubeconfig(args),
         Command::Schema(args) => args::schema(args),

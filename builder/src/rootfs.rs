@@ -33,6 +33,7 @@ use anyhow::Context;
 use contract::partition::Arch;
 use formats::tree::{Content, Kind, Tree};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 
 /// What is known of the packages in a tree.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct Packages {
     pub controls: Vec<Control>,
     /// What stands for each maintainer script.
     pub report: Report,
+    /// Which package each path of the tree is from, as merged; directories are nobody's.
+    pub owners: BTreeMap<String, String>,
 }
 
 /// Unpacks [expanded](unpack::expand) packages, given by name, into one tree, without what `exclude` names. It
@@ -74,10 +77,15 @@ pub fn unpack_unchecked(
         exclude,
         diversions: &[],
     };
-    let tree = merge::merge(&unpacked, rules).context("merging the packages")?;
+    let merged = merge::merge(&unpacked, rules).context("merging the packages")?;
     let controls: Vec<Control> = unpacked.into_iter().map(|one| one.control).collect();
     let report = scripts::classify(&controls, scripts);
-    Ok((tree, Packages { controls, report }))
+    let packages = Packages {
+        controls,
+        report,
+        owners: merged.owners,
+    };
+    Ok((merged.tree, packages))
 }
 
 /// Runs the native steps on a tree whose overlays are laid: those that stand for maintainer scripts, then

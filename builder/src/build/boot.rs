@@ -2,6 +2,7 @@
 //! command line with the root's hash.
 
 use super::Inputs;
+use crate::contents::File;
 use crate::digest::{HashWriter, hex};
 use crate::initrd;
 use crate::overlay;
@@ -24,6 +25,23 @@ pub(super) struct Firmware {
     pub(super) version: String,
 }
 
+impl Firmware {
+    /// What the ESP holds, by name and size.
+    pub(super) fn files(&self, initrd: &Content) -> Vec<File> {
+        let parts = [
+            ("initrd", initrd),
+            ("linux", &self.linux),
+            ("systemd-boot", &self.loader),
+            ("systemd-stub", &self.stub),
+        ];
+        let file = |(path, content): (&str, &Content)| File {
+            path: path.to_owned(),
+            bytes: content.len(),
+        };
+        parts.map(file).into()
+    }
+}
+
 /// Takes the boot files out of the root file system.
 pub(super) fn take(inputs: &Inputs<'_>, root: &mut Tree) -> anyhow::Result<Firmware> {
     let (loader, stub) = match inputs.arch {
@@ -42,10 +60,21 @@ pub(super) fn take(inputs: &Inputs<'_>, root: &mut Tree) -> anyhow::Result<Firmw
         )?,
         version,
     };
+    keep_configuration(root, &firmware.version)?;
     root.remove(boot);
     root.remove("boot");
     root.insert_dir("boot", 0o755)?;
     Ok(firmware)
+}
+
+/// Moves the kernel's configuration to its modules, so that it is known of an image how its kernel was built.
+fn keep_configuration(root: &mut Tree, version: &str) -> anyhow::Result<()> {
+    if let Some(node) = root.get(&format!("boot/config-{version}")).cloned() {
+        let to = format!("usr/lib/modules/{version}/config");
+        root.insert(&to, node)
+            .with_context(|| format!("placing {to}"))?;
+    }
+    Ok(())
 }
 
 /// The compressed initial RAM disk.

@@ -12,8 +12,14 @@ use contract::paths;
 use formats::tree::{Kind, Metadata, Node, Tree};
 use std::collections::BTreeMap;
 
+/// The root file system and what is known of its packages.
+pub(super) struct Assembled {
+    pub(super) tree: Tree,
+    pub(super) packages: rootfs::Packages,
+}
+
 /// The whole tree but for what depends on the store: the manifest and `/etc/veritytab`.
-pub(super) fn assemble(inputs: &Inputs<'_>) -> anyhow::Result<Tree> {
+pub(super) fn assemble(inputs: &Inputs<'_>) -> anyhow::Result<Assembled> {
     let parts = &inputs.parts;
     let debs = inputs.packages.of(&inputs.locked.packages)?;
     let (mut tree, packages) = rootfs::unpack_all(&debs, &parts.exclude, &parts.scripts)?;
@@ -45,7 +51,7 @@ pub(super) fn assemble(inputs: &Inputs<'_>) -> anyhow::Result<Tree> {
     let (arch, epoch) = (inputs.arch, inputs.epoch);
     rootfs::configure_all(&mut tree, &packages, arch, epoch, inputs.kept())?;
     settings::make_homes(&mut tree, &parts.users, epoch)?;
-    Ok(tree)
+    Ok(Assembled { tree, packages })
 }
 
 /// Puts what the image says of itself into it.

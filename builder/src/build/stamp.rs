@@ -1,6 +1,6 @@
 //! Whether everything that a build would write is there already, made of the same inputs.
 
-use super::{Report, Request, open};
+use super::{Built, Request, open};
 use crate::cache::{Cache, Key};
 use crate::overlay;
 use anyhow::Context;
@@ -17,7 +17,7 @@ pub(super) struct Stamp(Key);
 /// What is kept of a finished build.
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    report: Report,
+    built: Built,
     /// The outputs as they were left.
     files: BTreeMap<PathBuf, State>,
 }
@@ -65,34 +65,33 @@ impl Stamp {
         Ok(Stamp(key.key()))
     }
 
-    /// The report of the build that left the outputs as they are, if it had the same inputs.
-    pub(super) fn unchanged(&self, cache: &Cache) -> Option<Report> {
+    /// The build that left the outputs as they are, if it had the same inputs.
+    pub(super) fn unchanged(&self, cache: &Cache) -> Option<Built> {
         let bytes = cache.get(&self.0)?.to_vec().ok()?;
         let kept: Kept = serde_json::from_slice(&bytes).ok()?;
         let as_left = |(path, state): (&PathBuf, &State)| {
             fs::metadata(path).is_ok_and(|meta| State::of(&meta) == *state)
         };
-        kept.files.iter().all(as_left).then_some(Report {
-            unchanged: true,
-            ..kept.report
-        })
+        let mut built = kept.built;
+        built.report.unchanged = true;
+        kept.files.iter().all(as_left).then_some(built)
     }
 
     /// Remembers what the build left.
-    pub(super) fn keep(
-        &self,
-        report: &Report,
-        cache: &Cache,
-        scratch: &Path,
-    ) -> anyhow::Result<()> {
+    pub(super) fn keep(&self, built: &Built, cache: &Cache, scratch: &Path) -> anyhow::Result<()> {
         let state = |path: &PathBuf| {
             let meta = fs::metadata(path);
             let meta = meta.with_context(|| format!("reading {}", path.display()))?;
             anyhow::Ok((path.clone(), State::of(&meta)))
         };
         let kept = Kept {
-            report: report.clone(),
-            files: report.outputs.keys().map(state).collect::<Result<_, _>>()?,
+            built: built.clone(),
+            files: built
+                .report
+                .outputs
+                .keys()
+                .map(state)
+                .collect::<Result<_, _>>()?,
         };
         cache.put(&self.0, scratch, |out| {
             Ok(serde_json::to_writer(out, &kept)?)

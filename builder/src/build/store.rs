@@ -1,7 +1,8 @@
 //! The image store: every container image of the lock, as one OCI image layout with its layers' trees beside it.
 
 use super::artifact::{Disk, Verified};
-use super::{Inputs, member};
+use super::{Inputs, contents, member};
+use crate::contents::ContainerImage;
 use crate::images::compose;
 use crate::images::layers;
 use crate::images::layout::{self, Blob, Image};
@@ -23,6 +24,8 @@ pub(super) struct Written {
     pub(super) partition: Verified,
     /// The digest of each image's manifest, by reference.
     pub(super) digests: BTreeMap<String, String>,
+    /// What is inside, in the lock's order.
+    pub(super) contents: Vec<ContainerImage>,
     /// Bytes of files: `storeBlobs` of blobs, `storeLayers` of layers' trees.
     pub(super) bytes: BTreeMap<String, u64>,
 }
@@ -41,13 +44,18 @@ pub(super) fn write(
     if let Some(kept) = inputs.cache.get(&key) {
         return write_kept(&kept, disk).context("writing the STORE partition as it was kept");
     }
-    let (tree, digests) = layout(inputs, store)?;
+    let Laid {
+        tree,
+        images,
+        digests,
+    } = layout(inputs, store)?;
     let bytes = [
         ("storeBlobs", bytes_below(&tree, "blobs")),
         ("storeLayers", bytes_below(&tree, paths::STORE_LAYERS)),
     ];
     let written = Written {
         partition: disk.write_verified(Role::Store, &tree)?,
+        contents: contents::images(inputs, &images, &tree)?,
         digests,
         bytes: bytes.map(|(part, n)| (part.to_owned(), n)).into(),
     };
@@ -74,8 +82,16 @@ fn write_kept(kept: &Content, disk: &Disk<'_>) -> anyhow::Result<Written> {
     Ok(written)
 }
 
-/// The store's content, and the digest of each image's manifest by reference.
-fn layout(inputs: &Inputs<'_>, store: &Store) -> anyhow::Result<(Tree, BTreeMap<String, String>)> {
+/// The store's content.
+struct Laid {
+    tree: Tree,
+    /// The images in the lock's order.
+    images: Vec<Image>,
+    /// The digest of each image's manifest, by reference.
+    digests: BTreeMap<String, String>,
+}
+
+fn layout(inputs: &Inputs<'_>, store: &Store) -> anyhow::Result<Laid> {
     let mut images = Vec::with_capacity(inputs.locked.images.len());
     for locked in &inputs.locked.images {
         let reference = Reference::parse(&locked.name)?;
@@ -96,7 +112,11 @@ fn layout(inputs: &Inputs<'_>, store: &Store) -> anyhow::Result<(Tree, BTreeMap<
         inputs.epoch,
         inputs.scratch,
     )?;
-    Ok((tree, digests))
+    Ok(Laid {
+        tree,
+        images,
+        digests,
+    })
 }
 
 /// The sizes of all files below a directory.

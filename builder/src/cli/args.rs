@@ -30,8 +30,19 @@ pub enum Command {
     Fetch(FetchArgs),
     /// Bake images from a locked profile: no root, no network, no other program.
     Build(BuildArgs),
-    /// Show what a disk image holds, and check it against its hashes.
+    /// Show what a disk image holds: partitions, packages, container images, kernel arguments, sizes.
     Inspect(InspectArgs),
+    /// List a directory inside an image.
+    Ls(LsArgs),
+    /// Print a file inside an image.
+    Cat(CatArgs),
+    /// Show what differs between two images.
+    Diff(DiffArgs),
+    /// Check an image: its signature, its digest, every block, and that it can be built again.
+    Verify(VerifyArgs),
+    /// Make keys that sign what a build gives.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Make and check seeds.
     #[command(subcommand)]
     Seed(SeedCommand),
@@ -145,22 +156,90 @@ pub struct BuildArgs {
     /// A seed to put on the image's SEED partition.
     #[arg(long, value_name = "FILE")]
     pub seed: Option<PathBuf>,
+    /// Sign SHA256SUMS in the folder with this secret key, which `seedbed keys new` or minisign made.
+    #[arg(long, value_name = "KEY")]
+    pub sign: Option<PathBuf>,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// `seedbed inspect`.
+/// An image that is looked into.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct InspectArgs {
     /// The image, in any format that build writes; it is only read.
     pub image: PathBuf,
-    /// Check every block of root and store against the hash that the unified kernel image vouches for.
-    #[arg(long)]
-    pub verify: bool,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `seedbed ls`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct LsArgs {
+    /// The image, raw or qcow2; it is only read.
+    pub image: PathBuf,
+    /// A path of the root file system, or one behind a partition's name, such as ESP:/EFI or STORE:/chains.
+    #[arg(default_value = "/")]
+    pub path: String,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `seedbed cat`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct CatArgs {
+    /// The image, raw or qcow2; it is only read.
+    pub image: PathBuf,
+    /// A path of the root file system, or one behind a partition's name, such as ESP:/loader/loader.conf.
+    pub path: String,
+}
+
+/// `seedbed diff`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct DiffArgs {
+    /// An image, raw or qcow2.
+    pub before: PathBuf,
+    /// Another one.
+    pub after: PathBuf,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `seedbed verify`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct VerifyArgs {
+    /// The image, raw or qcow2; it is only read. If SHA256SUMS lies beside it, its digest is checked, too.
+    pub image: PathBuf,
+    /// The public key that must have signed SHA256SUMS.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Build the image again from this profile's lock and the store, and compare every byte.
+    #[arg(long, value_name = "PROFILE")]
+    pub rebuild: Option<PathBuf>,
+    /// For --rebuild: the firstboot program in the image [default: firstboot beside this program].
+    #[arg(long, value_name = "FILE", requires = "rebuild")]
+    pub firstboot: Option<PathBuf>,
+    /// For --rebuild: where blobs are kept.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `seedbed keys …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Draw a key pair in minisign's form, NAME.key and NAME.pub. With a password in SEEDBED_KEY_PASSWORD the
+    /// secret key is encrypted.
+    New {
+        /// The files' name without ending.
+        #[arg(default_value = "seedbed")]
+        name: PathBuf,
+    },
 }
 
 /// An output format.

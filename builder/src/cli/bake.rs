@@ -4,6 +4,7 @@ use crate::build::{self, Request};
 use crate::cache::Cache;
 use crate::cli::args::{BuildArgs, FetchArgs, LockArgs, PlaceArgs, ProfileArgs, StoreArgs};
 use crate::debian::date::Date;
+use crate::documents;
 use crate::fetch;
 use crate::images::reference::Reference;
 use crate::images::registry::Registry;
@@ -135,7 +136,13 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
         (false, Some(dir)) => Cache::open(&dir)?,
         (false, None) => Cache::open(&Cache::default_dir()?)?,
     };
-    let mut reports = Vec::new();
+    // Before the work is done, so that a key that cannot be read costs nothing.
+    let signer = args
+        .sign
+        .as_deref()
+        .map(super::verify::signer)
+        .transpose()?;
+    let mut builds = Vec::new();
     for arch in chosen {
         let request = Request {
             profile: &profile,
@@ -149,14 +156,22 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
             sector_size: args.sector_size.into(),
             out: &args.out,
         };
-        reports.push(build::build(&request)?);
+        builds.push(build::build(&request)?);
     }
+    let documents = documents::write(&args.out, &builds)?;
+    if let Some(signer) = signer {
+        signer.sign(&args.out)?;
+    }
+    let reports: Vec<_> = builds.into_iter().map(|built| built.report).collect();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&reports)?);
         return Ok(());
     }
     for report in reports {
         print!("{report}");
+    }
+    for (path, digest) in documents {
+        println!("{digest}  {}", path.display());
     }
     Ok(())
 }
@@ -182,14 +197,14 @@ fn locate(profile: &Profile, args: PlaceArgs) -> anyhow::Result<Sources> {
     )
 }
 
-fn open_store(args: StoreArgs) -> anyhow::Result<Store> {
+pub(super) fn open_store(args: StoreArgs) -> anyhow::Result<Store> {
     match args.store {
         Some(dir) => Store::open(&dir),
         None => Store::open(&Store::default_dir()?),
     }
 }
 
-fn beside_this_program(name: &str) -> anyhow::Result<PathBuf> {
+pub(super) fn beside_this_program(name: &str) -> anyhow::Result<PathBuf> {
     let me = std::env::current_exe().context("finding this program")?;
     let path = me.parent().unwrap_or(Path::new("/")).join(name);
     if !path.is_file() {

@@ -1,18 +1,20 @@
 //! `seedbed inspect`.
 
+use crate::cli::STDOUT;
 use crate::cli::args::InspectArgs;
 use crate::inspect::{self, Report};
 use crate::progress::size;
-use anyhow::bail;
+use anyhow::{Context, bail};
 use std::fmt;
+use std::io::{self, Write};
 
 pub(super) fn inspect(args: InspectArgs) -> anyhow::Result<()> {
-    let report = inspect::inspect(&args.image, args.verify)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print!("{}", Page(&report));
-    }
+    let report = inspect::inspect(&args.image)?;
+    let text = match args.json {
+        true => serde_json::to_string_pretty(&report)? + "\n",
+        false => Page(&report).to_string(),
+    };
+    io::stdout().write_all(text.as_bytes()).context(STDOUT)?;
     match report.damage.as_slice() {
         [] => Ok(()),
         [one] => bail!("{} is damaged: {one}", args.image.display()),
@@ -40,27 +42,35 @@ impl fmt::Display for Page<'_> {
         for row in &report.partitions {
             let used = row.used.map(|used| format!("{} used", size(used)));
             let (number, name, bytes) = (row.number, &row.name, size(row.bytes));
+            let slot = row.slot.unwrap_or_default();
             let line = format!(
-                "{number:>3}  {name:<14} {bytes:>11}  {}",
+                "{number:>3}  {name:<14} {slot:<1} {bytes:>11}  {}",
                 used.unwrap_or_default()
             );
             writeln!(f, "{}", line.trim_end())?;
         }
         writeln!(f, "\nboot")?;
         for entry in &report.boot {
-            let (path, bytes, kernel) = (&entry.path, size(entry.bytes), &entry.kernel);
-            writeln!(f, "  {path}  {bytes}, Linux {kernel}")?;
+            let (kernel, initrd) = (size(entry.kernel_bytes), size(entry.initrd_bytes));
+            let (path, bytes, version) = (&entry.path, size(entry.bytes), &entry.kernel);
+            writeln!(
+                f,
+                "  {path}  {bytes}: Linux {version} {kernel}, initrd {initrd}"
+            )?;
             writeln!(f, "    {}", entry.command_line)?;
         }
-        if let Some(manifest) = &report.manifest {
-            writeln!(f, "\nimages")?;
-            for (name, digest) in &manifest.images {
-                writeln!(f, "  {name}  {digest}")?;
-            }
+        writeln!(f, "\nimages")?;
+        for image in &report.images {
+            let bytes = image.bytes.map(size).unwrap_or_default();
+            writeln!(f, "  {}  {}  {bytes}", image.name, image.digest)?;
         }
-        if !report.verified.is_empty() {
-            let names = report.verified.join(" and ");
-            writeln!(f, "\nevery block is as its root hash says: {names}")?;
+        writeln!(f, "\n{} packages", report.packages.len())?;
+        for package in &report.packages {
+            writeln!(
+                f,
+                "  {} {} {}",
+                package.name, package.version, package.architecture
+            )?;
         }
         Ok(())
     }

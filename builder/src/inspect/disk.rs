@@ -5,12 +5,13 @@ use formats::disk::ReadError;
 use formats::read_at::ReadAt;
 use formats::{ova, qcow2, seekable_zstd, vhd, vhdx, vmdk};
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 /// A disk, and the format of the file that holds it.
 pub(super) struct Disk {
     pub(super) format: &'static str,
-    pub(super) bytes: Box<dyn ReadAt>,
+    bytes: Box<dyn ReadAt>,
 }
 
 type Open = fn(File) -> Result<Box<dyn ReadAt>, ReadError>;
@@ -26,6 +27,16 @@ const FORMATS: [(&str, Open); 6] = [
     ("ova", |file| Ok(Box::new(ova::open(file)?))),
     ("vhd", |file| Ok(Box::new(vhd::open(file)?))),
 ];
+
+impl ReadAt for Disk {
+    fn size(&self) -> io::Result<u64> {
+        self.bytes.size()
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.bytes.read_exact_at(buf, offset)
+    }
+}
 
 /// Opens the image at `path`.
 pub(super) fn open(path: &Path) -> anyhow::Result<Disk> {

@@ -32,8 +32,17 @@ pub struct Rules<'a> {
     pub diversions: &'a [Diversion],
 }
 
+/// Packages in one tree.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    /// Their files.
+    pub tree: Tree,
+    /// Which package each path is from; directories are nobody's.
+    pub owners: BTreeMap<String, String>,
+}
+
 /// Merges packages, in any order, into a tree.
-pub fn merge(packages: &[Unpacked], rules: Rules<'_>) -> anyhow::Result<Tree> {
+pub fn merge(packages: &[Unpacked], rules: Rules<'_>) -> anyhow::Result<Merged> {
     let mut sorted: Vec<&Unpacked> = packages.iter().collect();
     sorted.sort_by_key(|unpacked| {
         (
@@ -63,7 +72,14 @@ pub fn merge(packages: &[Unpacked], rules: Rules<'_>) -> anyhow::Result<Tree> {
                 .with_context(|| format!("placing {path:?} of {package}"))?;
         }
     }
-    Ok(merge.tree)
+    let owner = |(path, index): (String, usize)| {
+        let package = sorted[index].control.package();
+        (path, package.to_owned())
+    };
+    Ok(Merged {
+        tree: merge.tree,
+        owners: merge.owners.into_iter().map(owner).collect(),
+    })
 }
 
 struct Merge<'a> {
@@ -255,8 +271,8 @@ mod tests {
     fn check(packages: &[Unpacked], path: &str, expected: Result<&str, &str>) {
         let merged = merge(packages, Rules::default());
         match (merged, expected) {
-            (Ok(tree), Ok(text)) => {
-                let Kind::File(content) = &tree.get(path).unwrap().kind else {
+            (Ok(merged), Ok(text)) => {
+                let Kind::File(content) = &merged.tree.get(path).unwrap().kind else {
                     panic!("{path} is no file")
                 };
                 assert_eq!(content.to_vec().unwrap(), text.as_bytes());
@@ -304,7 +320,8 @@ mod tests {
                 diversions: &diversions,
             },
         )
-        .unwrap();
+        .unwrap()
+        .tree;
         assert!(tree.get("x").is_some() && tree.get("x.a").is_some());
     }
 
@@ -337,7 +354,9 @@ mod tests {
             "",
             vec![entry("var/run", Kind::Directory), file("var/run/y", "y")],
         );
-        let tree = merge(&[other, base, links], Rules::default()).unwrap();
+        let merged = merge(&[other, base, links], Rules::default()).unwrap();
+        assert_eq!(merged.owners["run/y"], "x");
+        let tree = merged.tree;
         let node = tree.get("run/y").unwrap();
         assert_eq!((node.meta.uid, node.meta.gid), (0, 42));
     }

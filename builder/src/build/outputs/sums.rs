@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const NAME: &str = "SHA256SUMS";
 
 /// The digests of a folder; no other build changes them meanwhile.
-pub(in crate::build) struct Sums {
+pub(crate) struct Sums {
     folder: PathBuf,
     /// Locked as long as it is open.
     _lock: File,
@@ -23,9 +23,7 @@ pub(in crate::build) struct Sums {
 
 impl Sums {
     /// Of the folder that all of `results` are in.
-    pub(in crate::build) fn open<'a>(
-        mut results: impl Iterator<Item = &'a PathBuf>,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn open<'a>(mut results: impl Iterator<Item = &'a PathBuf>) -> anyhow::Result<Self> {
         let folder = results.next().and_then(|path| path.parent());
         let folder = folder.unwrap_or(Path::new(""));
         let folder = match folder.as_os_str().is_empty() {
@@ -41,11 +39,19 @@ impl Sums {
         })
     }
 
+    /// Whether it has the lines of `results`.
+    pub(crate) fn holds(&self, results: &BTreeMap<PathBuf, String>) -> anyhow::Result<bool> {
+        let path = self.folder.join(NAME);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            text => text.with_context(|| format!("reading {}", path.display()))?,
+        };
+        let sums = parse(&text);
+        Ok(named(results).all(|(name, digest)| sums.get(&name) == Some(&digest)))
+    }
+
     /// Takes the lines of `results` out.
-    pub(in crate::build) fn forget(
-        &self,
-        results: &BTreeMap<PathBuf, String>,
-    ) -> anyhow::Result<()> {
+    pub(crate) fn forget(&self, results: &BTreeMap<PathBuf, String>) -> anyhow::Result<()> {
         self.change(|sums| {
             for (name, _) in named(results) {
                 sums.remove(&name);
@@ -54,10 +60,7 @@ impl Sums {
     }
 
     /// Puts the lines of `results` in.
-    pub(in crate::build) fn record(
-        &self,
-        results: &BTreeMap<PathBuf, String>,
-    ) -> anyhow::Result<()> {
+    pub(crate) fn record(&self, results: &BTreeMap<PathBuf, String>) -> anyhow::Result<()> {
         self.change(|sums| sums.extend(named(results)))
     }
 

@@ -11,6 +11,17 @@ use formats::tree::Tree;
 
 const KERNEL: &str = "6.12.0-fixture";
 const OS_RELEASE: &str = "usr/lib/os-release";
+const COPYRIGHT: &str = "\
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+
+Files: *
+License: GPL-2+ or Expat
+ Text.
+
+Files: debian/*
+License: ISC
+ Text.
+";
 
 /// The smallest profile with an archive that it can be built from, on a small disk.
 pub fn small_machine() -> Small {
@@ -32,6 +43,11 @@ fn debs() -> Vec<Deb> {
     let builtin: String = MODULES.iter().map(name).collect();
     let kernel = Deb::new("linux-image-amd64", "6.12")
         .file(&format!("/boot/vmlinuz-{KERNEL}"), "kernel", 0o644)
+        .file(
+            &format!("/boot/config-{KERNEL}"),
+            "CONFIG_EROFS_FS=m\n# CONFIG_KVM is not set\n",
+            0o644,
+        )
         .file(&format!("{modules}/modules.builtin"), builtin, 0o644)
         .file(
             &format!("{modules}/modules.order"),
@@ -43,7 +59,10 @@ fn debs() -> Vec<Deb> {
     let boot = Deb::new("systemd-boot-efi", "257")
         .file(&format!("{efi}/linuxx64.efi.stub"), stub(), 0o644)
         .file(&format!("{efi}/systemd-bootx64.efi"), "loader", 0o644);
-    let mut system = Deb::new("system", "1").file(&format!("/{OS_RELEASE}"), "ID=fixture\n", 0o644);
+    let mut system = Deb::new("system", "1")
+        .field("Homepage", "https://system.example/")
+        .file(&format!("/{OS_RELEASE}"), "ID=fixture\n", 0o644)
+        .file("/usr/share/doc/system/copyright", COPYRIGHT, 0o644);
     for path in needed() {
         system = system.file(&format!("/{path}"), "", 0o755);
     }
