@@ -85,11 +85,9 @@ impl<'a> Disk<'a> {
             clamp_mtimes: role == Role::Root,
             hard_links: role == Role::Store,
         };
-        let contents = match self.inputs.profile.disk.compression.method() {
-            Some(method) => Some(compressed::contents(tree, self.inputs, method)),
-            None => None,
-        };
-        let contents = contents.transpose().with_context(writing)?;
+        let method = self.inputs.profile.disk.compression.method();
+        let compress = |method| compressed::contents(tree, self.inputs, method);
+        let contents = method.map(compress).transpose().with_context(writing)?;
         let plan = match &contents {
             Some(contents) => erofs::plan_compressed(tree, &options, contents),
             None => erofs::plan(tree, &options),
