@@ -8,6 +8,7 @@ mod artifact;
 mod boot;
 mod compressed;
 mod member;
+mod microcode;
 mod outputs;
 mod packages;
 mod report;

@@ -1,7 +1,7 @@
 //! What the firmware loads: systemd-boot, and one unified kernel image that holds kernel, initrd and the
 //! command line with the root's hash.
 
-use super::Inputs;
+use super::{Inputs, microcode};
 use crate::digest::{HashWriter, hex};
 use crate::initrd;
 use crate::overlay;
@@ -20,6 +20,8 @@ pub(super) struct Firmware {
     loader: Content,
     stub: Content,
     linux: Content,
+    /// What processors are to be patched with, as an archive in front of the initrd.
+    microcode: Option<Content>,
     /// The kernel's version, as its modules' folder is called.
     pub(super) version: String,
 }
@@ -40,6 +42,7 @@ pub(super) fn take(inputs: &Inputs<'_>, root: &mut Tree) -> anyhow::Result<Firmw
             &format!("boot/vmlinuz-{version}"),
             "a linux-image package",
         )?,
+        microcode: microcode::take(root)?,
         version,
     };
     root.remove(boot);
@@ -98,8 +101,12 @@ pub(super) fn esp(
         kernel: firmware.linux.clone(),
         initrd: initrd.clone(),
     };
-    let plan = uki::plan(&firmware.stub, &parts.sections())
-        .context("planning the unified kernel image")?;
+    let microcode = firmware.microcode.iter();
+    let mut sections: Vec<uki::Section> = microcode
+        .map(|archive| uki::Section::new(".ucode", archive.clone()))
+        .collect();
+    sections.extend(parts.sections());
+    let plan = uki::plan(&firmware.stub, &sections).context("planning the unified kernel image")?;
     let image = tempfile::tempfile_in(inputs.scratch)
         .context("creating a file for the unified kernel image")?;
     let mut out = BufWriter::new(image);
