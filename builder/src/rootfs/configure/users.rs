@@ -44,7 +44,7 @@ const fn system_user(
     }
 }
 
-const SYSTEM_USERS: [SystemUser; 8] = [
+const SYSTEM_USERS: [SystemUser; 7] = [
     SystemUser {
         gecos: "Ceph storage service",
         ..system_user(
@@ -63,7 +63,6 @@ const SYSTEM_USERS: [SystemUser; 8] = [
     system_user("nfs-common", "statd", "/var/lib/nfs", Primary::Nogroup),
     system_user("rpcbind", "_rpc", "/run/rpcbind", Primary::Nogroup),
     system_user("tcpdump", "tcpdump", "/nonexistent", Primary::Own),
-    system_user("uuid-runtime", "uuidd", "/run/uuidd", Primary::Own),
 ];
 
 /// Groups that a script makes by `addgroup --system`, by package.
