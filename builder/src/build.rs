@@ -9,6 +9,7 @@ mod boot;
 mod compressed;
 mod contents;
 mod member;
+mod microcode;
 mod outputs;
 mod packages;
 mod report;

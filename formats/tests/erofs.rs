@@ -5,6 +5,8 @@
     reason = "a test may fail by panicking, in its helpers too"
 )]
 
+#[path = "support/image.rs"]
+mod image;
 #[path = "support/referee.rs"]
 mod referee;
 
@@ -171,17 +173,7 @@ fn sample() -> Tree {
 
 fn image_of(tree: &Tree) -> Vec<u8> {
     let plan = erofs::plan(tree, &options()).unwrap();
-    let mut bytes = Vec::new();
-    let summary = plan.write(&mut bytes).unwrap();
-    assert_eq!(bytes.len() as u64, plan.size());
-    assert_eq!((summary, summary.size), (plan.summary(), plan.size()));
-    bytes
-}
-
-fn image_file(bytes: &[u8]) -> tempfile::NamedTempFile {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(bytes).unwrap();
-    file
+    image::bytes(&plan)
 }
 
 /// Everything that an image should say about an entry, as [`dump::line`] would, without the size of directories.
@@ -242,7 +234,7 @@ fn what_is_written_is_read_back() {
 #[test]
 fn the_reference_reader_finds_no_fault() {
     let test = "erofs::the_reference_reader_finds_no_fault";
-    let file = image_file(&image_of(&sample()));
+    let file = image::file(&image_of(&sample()));
     let path = file.path().to_str().unwrap();
     let Some(text) = referee::run(test, "fsck.erofs", &["-d3", path]) else {
         return;
@@ -266,7 +258,7 @@ fn the_reference_reader_extracts_what_was_put_in() {
     if !is_root {
         tree.remove("dev");
     }
-    let file = image_file(&image_of(&tree));
+    let file = image::file(&image_of(&tree));
     let out = dir.path().join("out");
     let extract = format!("--extract={}", out.display());
     let args = ["--preserve", &extract, file.path().to_str().unwrap()];
@@ -376,7 +368,7 @@ fn hard_links_are_names_of_one_inode() {
     // The root, two directories, and three files.
     assert_eq!(summary.inodes, 6);
     assert_eq!(summary.shared, 2 * 4096);
-    let file = image_file(&bytes);
+    let file = image::file(&bytes);
     let image = Image::open(bytes).unwrap();
     assert_same(&tree, &image);
     let first = image.lookup(paths[0]).unwrap();

@@ -7,6 +7,8 @@
 
 #[path = "support/erofs_utils.rs"]
 mod erofs_utils;
+#[path = "support/image.rs"]
+mod image;
 #[path = "support/referee.rs"]
 mod referee;
 
@@ -139,17 +141,7 @@ fn contents(tree: &Tree, compression: Compression) -> Contents {
 fn image_of(tree: &Tree, compression: Compression) -> Vec<u8> {
     let contents = contents(tree, compression);
     let plan = erofs::plan_compressed(tree, &options(), &contents).unwrap();
-    let mut bytes = Vec::new();
-    let summary = plan.write(&mut bytes).unwrap();
-    assert_eq!(bytes.len() as u64, plan.size());
-    assert_eq!((summary, summary.size), (plan.summary(), plan.size()));
-    bytes
-}
-
-fn image_file(bytes: &[u8]) -> tempfile::NamedTempFile {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(bytes).unwrap();
-    file
+    image::bytes(&plan)
 }
 
 fn assert_same(tree: &Tree, image: &Image<impl ReadAt>) {
@@ -266,7 +258,7 @@ fn both_algorithms_may_be_in_one_image() {
     let plan = erofs::plan_compressed(&tree, &options(), &both).unwrap();
     plan.write(&mut bytes).unwrap();
     let test = "erofs_compressed::both_algorithms_may_be_in_one_image";
-    let path = image_file(&bytes);
+    let path = image::file(&bytes);
     assert_same(&tree, &Image::open(bytes).unwrap());
     assert_extracts(test, erofs_utils::run, path.path(), &tree);
     assert_mounts(test, path.path(), &tree);
@@ -314,11 +306,11 @@ fn assert_files(root: &Path, tree: &Tree) {
 fn the_reference_reader_extracts_what_was_put_in() {
     let test = "erofs_compressed::the_reference_reader_extracts_what_was_put_in";
     let tree = sample();
-    let lz4 = image_file(&image_of(&tree, LZ4));
+    let lz4 = image::file(&image_of(&tree, LZ4));
     // The installed tools are older than zstd in erofs.
     assert_extracts(test, referee::run, lz4.path(), &tree);
     assert_extracts(test, erofs_utils::run, lz4.path(), &tree);
-    let zstd = image_file(&image_of(&tree, ZSTD));
+    let zstd = image::file(&image_of(&tree, ZSTD));
     assert_extracts(test, erofs_utils::run, zstd.path(), &tree);
 }
 
@@ -345,7 +337,7 @@ fn assert_mounts(test: &str, image: &Path, tree: &Tree) {
 fn linux_shows_what_was_put_in() {
     let tree = sample();
     for compression in [LZ4, ZSTD] {
-        let image = image_file(&image_of(&tree, compression));
+        let image = image::file(&image_of(&tree, compression));
         let test = "erofs_compressed::linux_shows_what_was_put_in";
         assert_mounts(test, image.path(), &tree);
     }

@@ -1,7 +1,7 @@
 //! What the firmware loads: systemd-boot, and one unified kernel image that holds kernel, initrd and the
 //! command line with the root's hash.
 
-use super::Inputs;
+use super::{Inputs, microcode};
 use crate::contents::File;
 use crate::digest::{HashWriter, hex};
 use crate::initrd;
@@ -21,6 +21,8 @@ pub(super) struct Firmware {
     loader: Content,
     stub: Content,
     linux: Content,
+    /// What processors are to be patched with, as an archive in front of the initrd.
+    microcode: Option<Content>,
     /// The kernel's version, as its modules' folder is called.
     pub(super) version: String,
 }
@@ -38,7 +40,8 @@ impl Firmware {
             path: path.to_owned(),
             bytes: content.len(),
         };
-        parts.map(file).into()
+        let microcode = self.microcode.iter().map(|content| ("microcode", content));
+        parts.into_iter().chain(microcode).map(file).collect()
     }
 }
 
@@ -58,6 +61,7 @@ pub(super) fn take(inputs: &Inputs<'_>, root: &mut Tree) -> anyhow::Result<Firmw
             &format!("boot/vmlinuz-{version}"),
             "a linux-image package",
         )?,
+        microcode: microcode::take(root)?,
         version,
     };
     keep_configuration(root, &firmware.version)?;
@@ -127,8 +131,12 @@ pub(super) fn esp(
         kernel: firmware.linux.clone(),
         initrd: initrd.clone(),
     };
-    let plan = uki::plan(&firmware.stub, &parts.sections())
-        .context("planning the unified kernel image")?;
+    let microcode = firmware.microcode.iter();
+    let mut sections: Vec<uki::Section> = microcode
+        .map(|archive| uki::Section::new(".ucode", archive.clone()))
+        .collect();
+    sections.extend(parts.sections());
+    let plan = uki::plan(&firmware.stub, &sections).context("planning the unified kernel image")?;
     let image = tempfile::tempfile_in(inputs.scratch)
         .context("creating a file for the unified kernel image")?;
     let mut out = BufWriter::new(image);

@@ -2,7 +2,7 @@
 //! program of highest priority. Stands for every `update-alternatives --install` in a postinst.
 //!
 //! The calls are read from the postinst's text, where they are plain lists of words; one that a shell would
-//! have to expand is refused. The registry in `/var/lib/dpkg/alternatives` is not written: nobody changes
+//! have to expand is refused, unless [`EXPANDED`] says what it comes to. The registry in `/var/lib/dpkg/alternatives` is not written: nobody changes
 //! alternatives on a read-only system.
 
 use crate::rootfs::configure::System;
@@ -27,6 +27,32 @@ struct Link {
     target: String,
 }
 
+/// What the calls of a package's postinst come to, where only a shell can tell.
+const EXPANDED: [(&str, &str); 2] = [
+    (
+        "traceroute",
+        "update-alternatives --install /usr/bin/traceroute traceroute /usr/bin/traceroute.db 100 \
+           --slave /usr/sbin/traceroute traceroute.sbin /usr/bin/traceroute.db\n\
+         update-alternatives --install /usr/bin/traceroute6 traceroute6 /usr/bin/traceroute6.db 100\n\
+         update-alternatives --install /usr/bin/lft lft /usr/bin/lft.db 100\n\
+         update-alternatives --install /usr/bin/traceproto traceproto /usr/bin/traceproto.db 100\n\
+         update-alternatives --install /usr/sbin/tcptraceroute tcptraceroute /usr/sbin/tcptraceroute.db 100\n",
+    ),
+    (
+        "xz-utils",
+        "update-alternatives --install /usr/bin/lzma lzma /usr/bin/xz 20 \
+           --slave /usr/bin/unlzma unlzma /usr/bin/unxz \
+           --slave /usr/bin/lzcat lzcat /usr/bin/xzcat \
+           --slave /usr/bin/lzmore lzmore /usr/bin/xzmore \
+           --slave /usr/bin/lzless lzless /usr/bin/xzless \
+           --slave /usr/bin/lzdiff lzdiff /usr/bin/xzdiff \
+           --slave /usr/bin/lzcmp lzcmp /usr/bin/xzcmp \
+           --slave /usr/bin/lzgrep lzgrep /usr/bin/xzgrep \
+           --slave /usr/bin/lzegrep lzegrep /usr/bin/xzegrep \
+           --slave /usr/bin/lzfgrep lzfgrep /usr/bin/xzfgrep\n",
+    ),
+];
+
 /// Makes the links of the best alternative for each name.
 pub fn apply(system: &mut System<'_>) -> anyhow::Result<()> {
     let mut best: BTreeMap<String, Alternative> = BTreeMap::new();
@@ -34,7 +60,8 @@ pub fn apply(system: &mut System<'_>) -> anyhow::Result<()> {
         let Some(script) = control.scripts.get(&ScriptKind::Postinst) else {
             continue;
         };
-        let found = parse(script)
+        let expanded = EXPANDED.iter().find(|(name, _)| *name == control.package());
+        let found = parse(expanded.map_or(script.as_str(), |(_, calls)| *calls))
             .with_context(|| format!("reading the postinst of {}", control.package()))?;
         for alternative in found {
             // A target that the profile excludes, such as a manual page, is no alternative.
@@ -164,6 +191,15 @@ mod tests {
                 "usr/bin/y -> /etc/alternatives/y",
             ]
         );
+    }
+
+    #[test]
+    fn what_a_shell_would_expand_is_known() {
+        let loops = "for name in lzcat; do update-alternatives --install $(slave $name)\ndone\n";
+        let mut tree = tree(&[("usr/bin/xz", ""), ("usr/bin/xzcat -> xz", "")]);
+        run(apply, &mut tree, &[package("xz-utils", loops)]).unwrap();
+        let lzcat = tree.resolve("usr/bin/lzcat");
+        assert_eq!(lzcat.as_deref(), Some("usr/bin/xz"));
     }
 
     #[test]

@@ -1,15 +1,22 @@
 //! Directories, links and first files of a Debian system. Stands for the postinst of base-files, libc-bin,
 //! libpam-modules, libwrap0, netbase (without `/etc/hosts`, which [`names`](super::names) writes), kmod,
-//! initramfs-tools-core, openssl, systemd (the journal's directory), tzdata and ucf.
+//! initramfs-tools-core, nfs-common (the state of statd), openssl, Python (its folders in `/usr/local`),
+//! readline-common, smartmontools, systemd (the journal's directory), tzdata and ucf.
 
 use crate::rootfs::configure::System;
+use crate::rootfs::deb::Control;
 
 /// Files copied from `/usr/share` where nothing is yet.
-const COPIES: [(&str, &str); 4] = [
+const COPIES: [(&str, &str); 6] = [
     ("usr/share/base-files/dot.profile", "root/.profile"),
     ("usr/share/base-files/dot.bashrc", "root/.bashrc"),
     ("usr/share/base-files/profile", "etc/profile"),
     ("usr/share/libc-bin/nsswitch.conf", "etc/nsswitch.conf"),
+    ("usr/share/readline/inputrc", "etc/inputrc"),
+    (
+        "usr/share/smartmontools/drivedb.h",
+        "var/lib/smartmontools/drivedb/drivedb.h",
+    ),
 ];
 
 /// Directories of base-files' postinst. `/usr/local` is root's: the file that would give it to group staff
@@ -63,6 +70,10 @@ pub fn apply(system: &mut System<'_>) -> anyhow::Result<()> {
         system.put_new("etc/hosts.allow", 0o644, "")?;
         system.put_new("etc/hosts.deny", 0o644, "")?;
     }
+    if system.package("nfs-common").is_some() {
+        // statd counts its own starts there.
+        system.put_new("var/lib/nfs/state", 0o644, "")?;
+    }
     if system.package("openssl").is_some() {
         system.link_new("usr/lib/ssl", "/etc/ssl")?;
     }
@@ -70,7 +81,19 @@ pub fn apply(system: &mut System<'_>) -> anyhow::Result<()> {
         // Its presence makes the journal persistent.
         system.directory_new("var/log/journal", 0o755)?;
     }
+    for python in pythons(system.controls) {
+        system.directory_new(&format!("usr/local/lib/{python}"), 0o755)?;
+        system.directory_new(&format!("usr/local/lib/{python}/dist-packages"), 0o755)?;
+    }
     Ok(())
+}
+
+/// The names of the Python interpreters there are, such as `python3.13`.
+fn pythons(controls: &[Control]) -> impl Iterator<Item = &str> {
+    controls.iter().filter_map(|control| {
+        let name = control.package().strip_suffix("-minimal")?;
+        name.starts_with("python3.").then_some(name)
+    })
 }
 
 fn base_files(system: &mut System<'_>) -> anyhow::Result<()> {
@@ -117,6 +140,25 @@ mod tests {
     use super::*;
     use crate::rootfs::configure::testing::{package, run, text, tree};
     use formats::tree::Kind;
+
+    #[test]
+    fn python_has_a_place_for_local_packages() {
+        let names = [
+            "libpython3.13-minimal",
+            "python3-minimal",
+            "python3.13",
+            "python3.13-minimal",
+        ];
+        let controls = names.map(|name| package(name, ""));
+        let mut tree = tree(&[]);
+        run(apply, &mut tree, &controls).unwrap();
+        let made: Vec<String> = tree
+            .children("usr/local/lib")
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(made, ["python3.13"]);
+        assert!(tree.get("usr/local/lib/python3.13/dist-packages").is_some());
+    }
 
     #[test]
     fn what_is_missing_is_made_and_what_is_there_stays() {

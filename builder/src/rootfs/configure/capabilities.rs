@@ -13,7 +13,11 @@ const EFFECTIVE: u32 = 1;
 const NET_RAW: u32 = 13;
 
 /// Package, path and the capabilities that are permitted and effective.
-const FILES: [(&str, &str, &[u32]); 1] = [("iputils-ping", "usr/bin/ping", &[NET_RAW])];
+const FILES: [(&str, &str, &[u32]); 3] = [
+    ("iputils-arping", "usr/bin/arping", &[NET_RAW]),
+    ("iputils-ping", "usr/bin/ping", &[NET_RAW]),
+    ("mtr-tiny", "usr/bin/mtr-packet", &[NET_RAW]),
+];
 
 /// Sets the attribute on the files of packages that are there, and takes the set-user-id bit away.
 pub fn apply(system: &mut System<'_>) -> anyhow::Result<()> {

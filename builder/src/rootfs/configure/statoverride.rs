@@ -13,7 +13,7 @@ struct Override {
     directory: bool,
 }
 
-const OVERRIDES: [Override; 5] = [
+const OVERRIDES: [Override; 10] = [
     Override {
         package: "dbus",
         path: "usr/lib/dbus-1.0/dbus-daemon-launch-helper",
@@ -22,6 +22,11 @@ const OVERRIDES: [Override; 5] = [
         mode: 0o4754,
         directory: false,
     },
+    ceph("var/lib/ceph", 0o750),
+    ceph("var/log/ceph", 0o3770),
+    statd("var/lib/nfs/sm", "nogroup", 0o755),
+    statd("var/lib/nfs/sm.bak", "nogroup", 0o755),
+    statd("var/lib/nfs/state", "root", 0o644),
     chrony("etc/chrony/chrony.keys", "root", 0o640, false),
     chrony("var/lib/chrony", "_chrony", 0o750, true),
     chrony("var/log/chrony", "_chrony", 0o750, true),
@@ -34,6 +39,29 @@ const OVERRIDES: [Override; 5] = [
         directory: true,
     },
 ];
+
+const fn ceph(path: &'static str, mode: u16) -> Override {
+    Override {
+        package: "ceph-common",
+        path,
+        user: "ceph",
+        group: "ceph",
+        mode,
+        directory: true,
+    }
+}
+
+/// What statd keeps. Its files and directories stay with the groups that chown(1) gives them.
+const fn statd(path: &'static str, group: &'static str, mode: u16) -> Override {
+    Override {
+        package: "nfs-common",
+        path,
+        user: "statd",
+        group,
+        mode,
+        directory: false,
+    }
+}
 
 const fn chrony(path: &'static str, user: &'static str, mode: u16, directory: bool) -> Override {
     Override {

@@ -3,9 +3,18 @@
 
 use crate::rootfs::configure::System;
 
-const FILES: [(&str, &str); 2] = [
+const FILES: [(&str, &str); 5] = [
     ("usr/share/chrony/chrony.conf", "etc/chrony/chrony.conf"),
     ("usr/share/chrony/chrony.keys", "etc/chrony/chrony.keys"),
+    (
+        "usr/share/nfs-common/conffiles/idmapd.conf",
+        "etc/idmapd.conf",
+    ),
+    (
+        "usr/share/nfs-common/conffiles/nfs-common.default",
+        "etc/default/nfs-common",
+    ),
+    ("usr/share/nfs-common/conffiles/nfs.conf", "etc/nfs.conf"),
 ];
 
 /// Copies each file that nothing is in place of yet.

@@ -10,28 +10,63 @@ use std::collections::BTreeMap;
 
 const DAY: i64 = 86400;
 
-/// An account that a script makes by `adduser --system --group`.
+/// An account that a script makes by `adduser --system`.
 struct SystemUser {
     package: &'static str,
     name: &'static str,
     gecos: &'static str,
     home: &'static str,
+    group: Primary,
 }
 
-const SYSTEM_USERS: [SystemUser; 2] = [
+/// The primary group of such an account.
+enum Primary {
+    /// One of its own name, and of its own number where that is free.
+    Own,
+    /// As `Own`, with this number for both, which Debian reserves.
+    Reserved(u32),
+    /// Debian's group for accounts that own no files.
+    Nogroup,
+}
+
+const fn system_user(
+    package: &'static str,
+    name: &'static str,
+    home: &'static str,
+    group: Primary,
+) -> SystemUser {
     SystemUser {
-        package: "chrony",
-        name: "_chrony",
-        gecos: "Chrony daemon",
-        home: "/var/lib/chrony",
-    },
-    SystemUser {
-        package: "etcd-server",
-        name: "etcd",
+        package,
+        name,
         gecos: "",
-        home: "/var/lib/etcd/",
+        home,
+        group,
+    }
+}
+
+const SYSTEM_USERS: [SystemUser; 7] = [
+    SystemUser {
+        gecos: "Ceph storage service",
+        ..system_user(
+            "ceph-common",
+            "ceph",
+            "/var/lib/ceph",
+            Primary::Reserved(64045),
+        )
     },
+    SystemUser {
+        gecos: "Chrony daemon",
+        ..system_user("chrony", "_chrony", "/var/lib/chrony", Primary::Own)
+    },
+    system_user("etcd-server", "etcd", "/var/lib/etcd/", Primary::Own),
+    system_user("iperf3", "iperf3", "/nonexistent", Primary::Own),
+    system_user("nfs-common", "statd", "/var/lib/nfs", Primary::Nogroup),
+    system_user("rpcbind", "_rpc", "/run/rpcbind", Primary::Nogroup),
+    system_user("tcpdump", "tcpdump", "/nonexistent", Primary::Own),
 ];
+
+/// Groups that a script makes by `addgroup --system`, by package.
+const SYSTEM_GROUPS: [(&str, &str); 1] = [("libibverbs1", "rdma")];
 
 /// Writes `/etc/passwd`, `group`, `shadow`, `gshadow`, `subuid` and `subgid`.
 pub fn apply(system: &mut System<'_>) -> anyhow::Result<()> {
@@ -49,6 +84,13 @@ pub fn apply(system: &mut System<'_>) -> anyhow::Result<()> {
         .filter(|user| system.package(user.package).is_some())
     {
         add_system_user(user, &mut accounts)?;
+    }
+    for (_, group) in SYSTEM_GROUPS
+        .iter()
+        .filter(|(package, _)| system.package(package).is_some())
+    {
+        let id = free(&accounts)?;
+        add_group(group, id, &mut accounts);
     }
     if accounts.users.is_empty()
         || (known == accounts.users.len() + accounts.groups.len() && system.exists("etc/shadow"))
@@ -102,32 +144,23 @@ fn snippets(system: &System<'_>) -> anyhow::Result<Vec<(String, String)>> {
     Ok(snippets)
 }
 
-/// As adduser(8): the first number from 100 up that is free for both a user and a group.
 fn add_system_user(wanted: &SystemUser, accounts: &mut Accounts) -> anyhow::Result<()> {
     if accounts.user(wanted.name).is_some() {
         return Ok(());
     }
-    let taken = |id: u32| {
-        accounts.users.iter().any(|u| u.uid == id) || accounts.groups.iter().any(|g| g.gid == id)
+    let uid = match wanted.group {
+        Primary::Reserved(number) => number,
+        Primary::Own | Primary::Nogroup => free(accounts)?,
     };
-    let id = (100..=999)
-        .find(|id| !taken(*id))
-        .context("no number is left for system users")?;
-    let gid = match accounts.gid(wanted.name) {
-        Some(gid) => gid,
-        None => {
-            accounts.groups.push(Group {
-                name: wanted.name.into(),
-                gid: id,
-                members: Vec::new(),
-                lock: Lock::Adduser,
-            });
-            id
-        }
+    let gid = match wanted.group {
+        Primary::Nogroup => accounts
+            .gid("nogroup")
+            .with_context(|| format!("group nogroup, of user {}, does not exist", wanted.name))?,
+        Primary::Own | Primary::Reserved(_) => add_group(wanted.name, uid, accounts),
     };
     accounts.users.push(User {
         name: wanted.name.into(),
-        uid: id,
+        uid,
         gid,
         gecos: wanted.gecos.into(),
         home: wanted.home.into(),
@@ -135,6 +168,30 @@ fn add_system_user(wanted: &SystemUser, accounts: &mut Accounts) -> anyhow::Resu
         lock: Lock::Adduser,
     });
     Ok(())
+}
+
+/// As adduser(8): the first number from 100 up that is free for both a user and a group.
+fn free(accounts: &Accounts) -> anyhow::Result<u32> {
+    let taken = |id: u32| {
+        accounts.users.iter().any(|u| u.uid == id) || accounts.groups.iter().any(|g| g.gid == id)
+    };
+    (100..=999)
+        .find(|id| !taken(*id))
+        .context("no number is left for system users")
+}
+
+/// The number of the group of that name, which is made with the number `id` if it is not there.
+fn add_group(name: &str, id: u32, accounts: &mut Accounts) -> u32 {
+    if let Some(gid) = accounts.gid(name) {
+        return gid;
+    }
+    accounts.groups.push(Group {
+        name: name.into(),
+        gid: id,
+        members: Vec::new(),
+        lock: Lock::Adduser,
+    });
+    id
 }
 
 #[cfg(test)]
@@ -174,5 +231,32 @@ mod tests {
         );
         let meta = &tree.get("etc/shadow").unwrap().meta;
         assert_eq!((meta.mode, meta.gid), (0o640, 42));
+    }
+
+    #[test]
+    fn a_script_names_the_group_and_the_number() {
+        let mut tree = tree(&[
+            (
+                "usr/share/base-passwd/passwd.master",
+                "root:*:0:0:root:/root:/bin/bash\n",
+            ),
+            (
+                "usr/share/base-passwd/group.master",
+                "root:*:0:\nnogroup:*:65534:\n",
+            ),
+        ]);
+        let controls = ["ceph-common", "libibverbs1", "nfs-common", "tcpdump"];
+        run(apply, &mut tree, &controls.map(|name| package(name, ""))).unwrap();
+        assert_eq!(
+            text(&tree, "etc/passwd"),
+            "root:x:0:0:root:/root:/bin/bash\n\
+             ceph:x:64045:64045:Ceph storage service:/var/lib/ceph:/usr/sbin/nologin\n\
+             statd:x:100:65534::/var/lib/nfs:/usr/sbin/nologin\n\
+             tcpdump:x:101:101::/nonexistent:/usr/sbin/nologin\n"
+        );
+        assert_eq!(
+            text(&tree, "etc/group"),
+            "root:x:0:\nnogroup:x:65534:\nceph:x:64045:\ntcpdump:x:101:\nrdma:x:102:\n"
+        );
     }
 }

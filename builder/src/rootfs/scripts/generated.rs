@@ -2,10 +2,14 @@
 
 use crate::rootfs::scripts::Cover::{self, Nothing, Step};
 
-const TOOLS: [(&str, Cover); 14] = [
+const TOOLS: [(&str, Cover); 16] = [
     (
         "dh_apparmor",
         Nothing("profiles are loaded when a machine boots, if it uses AppArmor"),
+    ),
+    (
+        "dh_icons",
+        Nothing("caches of icons serve desktops, which an image has none of"),
     ),
     ("dh_installalternatives", Step("alternatives")),
     (
@@ -40,6 +44,10 @@ const TOOLS: [(&str, Cover); 14] = [
         Nothing("systemd-tmpfiles creates the same paths at every boot"),
     ),
     ("dh_makeshlibs", Step("ldcache")),
+    (
+        "dh_python3",
+        Nothing("compiles Python's files, which the interpreter does itself when it loads them"),
+    ),
     (
         "dh_systemd_start",
         Nothing("nothing runs while an image is made"),
