@@ -18,7 +18,7 @@ use formats::read_at::ReadAt;
 use formats::tree::{Content, Kind, Metadata, Node, Tree};
 use proptest::prelude::*;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
