@@ -26,10 +26,7 @@ const TEST: &str = "the_tree_is_what_mmdebstrap_installs";
 const PACKAGES: &str = "systemd,systemd-sysv,systemd-boot-efi,systemd-repart,udev,dbus,linux-image-amd64,containerd,\
     runc,containernetworking-plugins,etcd-server,etcd-client,iptables,nftables,conntrack,socat,ebtables,ethtool,ipset,\
     ipvsadm,iproute2,kmod,ca-certificates,procps,e2fsprogs,dosfstools,util-linux,mount,cryptsetup-bin,\
-    systemd-cryptsetup,chrony,tzdata,\
-    nfs-common,cifs-utils,lvm2,thin-provisioning-tools,xfsprogs,bind9-dnsutils,curl,iperf3,iputils-arping,iputils-ping,\
-    mtr-tiny,netcat-openbsd,tcpdump,traceroute,htop,lsof,psmisc,strace,sysstat,dmidecode,nvme-cli,pciutils,\
-    smartmontools,usbutils,jq,less,vim-tiny,ceph-common";
+    systemd-cryptsetup,chrony,tzdata";
 const ARCHIVES: &str = "var/cache/apt/archives/";
 const EPOCH: i64 = 1_700_000_000;
 
