@@ -41,12 +41,7 @@ impl Sums {
 
     /// Whether it has the lines of `results`.
     pub(crate) fn holds(&self, results: &BTreeMap<PathBuf, String>) -> anyhow::Result<bool> {
-        let path = self.folder.join(NAME);
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            text => text.with_context(|| format!("reading {}", path.display()))?,
-        };
-        let sums = parse(&text);
+        let sums = parse(&self.text()?);
         Ok(named(results).all(|(name, digest)| sums.get(&name) == Some(&digest)))
     }
 
@@ -66,18 +61,23 @@ impl Sums {
 
     /// Changes the file, which also loses lines of results that are gone; writes nothing if it stays the same.
     fn change(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> anyhow::Result<()> {
-        let path = self.folder.join(NAME);
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            text => text.with_context(|| format!("reading {}", path.display()))?,
-        };
+        let text = self.text()?;
         let mut sums = parse(&text);
         sums.retain(|name, _| self.folder.join(name).exists());
         change(&mut sums);
         let new = render(&sums);
         match new == text {
             true => Ok(()),
-            false => write_atomically(&path, new.as_bytes()),
+            false => write_atomically(&self.folder.join(NAME), new.as_bytes()),
+        }
+    }
+
+    /// The file as it is; empty, if there is none.
+    fn text(&self) -> anyhow::Result<String> {
+        let path = self.folder.join(NAME);
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            text => text.with_context(|| format!("reading {}", path.display())),
         }
     }
 }
