@@ -8,7 +8,7 @@ pub mod file;
 mod parts;
 mod validate;
 
-pub use parts::Parts;
+pub use parts::{Chart, Parts, Signature};
 
 use crate::profile::file::{CompressionFile, DiskFile, SourceFile};
 use contract::partition::Arch;
@@ -61,6 +61,12 @@ struct Layer {
 }
 
 impl Profile {
+    /// Whether a chart has to be fetched before its images are known.
+    pub fn has_remote_charts(&self) -> bool {
+        let all = self.layers.iter().flat_map(|layer| &layer.parts.charts);
+        all.into_iter().any(|chart| chart.entry.chart.starts_with("oci://"))
+    }
+
     /// What an image for `arch` is made of.
     pub fn parts(&self, arch: Arch) -> Parts {
         let mut parts = Parts::default();

@@ -1,6 +1,8 @@
 //! Where the sources of a profile are: names in the profile and lock, places outside both.
 
 use crate::debian::apt_sources::{ArchiveKind, base_uri};
+use crate::images::list;
+use crate::images::reference::Reference;
 use crate::profile::Profile;
 use crate::profile::file::SourceFile;
 use anyhow::{Context, bail};
@@ -27,24 +29,26 @@ impl Sources {
     /// Finds the place of every source, or says of each one that has none how to give it. The registries of
     /// pulled images are sources too, by their host name.
     pub fn locate(profile: &Profile, places: &Places) -> anyhow::Result<Self> {
-        let images = profile
-            .arch
-            .iter()
-            .flat_map(|arch| profile.parts(*arch).images);
-        let pulled = images.filter(|image| image.from.is_none());
-        let registries: BTreeSet<String> = pulled
-            .filter_map(|image| Some(image.name.split_once('/')?.0.to_owned()))
-            .collect();
+        let mut registries = BTreeSet::new();
+        for arch in &profile.arch {
+            let listed = list::list_local(profile, *arch)?;
+            let pulled = listed.iter().filter(|listed| listed.entry.is_pulled());
+            registries.extend(pulled.filter_map(|listed| {
+                Some(Reference::parse(&listed.entry.name).ok()?.registry)
+            }));
+        }
         let known: BTreeSet<&str> = profile
             .sources
             .keys()
             .chain(&registries)
             .map(String::as_str)
             .collect();
+        // Charts that are not there yet may name any registry.
+        let registry = |name: &str| profile.has_remote_charts() && name.contains(['.', ':']);
         if let Some(name) = places
             .given
             .keys()
-            .find(|name| !known.contains(name.as_str()))
+            .find(|name| !known.contains(name.as_str()) && !registry(name))
         {
             let known: Vec<&str> = known.into_iter().collect();
             bail!(
@@ -54,24 +58,35 @@ impl Sources {
         }
         let mut urls = BTreeMap::new();
         let mut missing = Vec::new();
+        for name in places.given.keys().filter(|name| registry(name)) {
+            urls.insert(name.clone(), places.given[name].clone());
+        }
         for (name, source) in &profile.sources {
             match locate(name, Some(source), places)? {
                 Some(url) => {
                     urls.insert(name.clone(), url.trim_end_matches('/').to_owned());
                 }
+                None if registries.contains(name) => {}
                 None => missing.push(format!(
                     "source {name:?} has no place: give --source {name}=URL"
                 )),
             }
         }
         for name in registries {
-            let url = locate(&name, None, places)?.unwrap_or_else(|| format!("https://{name}"));
-            urls.insert(name, url);
+            if !urls.contains_key(&name) {
+                let url = locate(&name, None, places)?;
+                urls.insert(name.clone(), url.unwrap_or_else(|| format!("https://{name}")));
+            }
         }
         if !missing.is_empty() {
             bail!("{}", missing.join("\n"));
         }
         Ok(Sources { urls })
+    }
+
+    /// Every source and registry, with the URL where it is.
+    pub fn places(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.urls.iter().map(|(name, url)| (name.as_str(), url.as_str()))
     }
 
     /// The URL of the registry `host`.
@@ -117,6 +132,9 @@ fn locate(
     }
     if source.url.is_some() {
         return Ok(source.url.clone());
+    }
+    if let Some(path) = &source.path {
+        return Ok(Some(format!("file://{path}")));
     }
     let Some(debian) = &source.debian else {
         return Ok(None);

@@ -6,11 +6,10 @@ use crate::debian::date::Date;
 use crate::debian::keyring::Keyring;
 use crate::debian::solve::{LockedPackage, Request};
 use crate::digest;
-use crate::images::reference::Reference;
-use crate::images::registry::Registry;
-use crate::lock::{ArchLock, ComposedImage, Lock, LockedFile, LockedImage, compatibility};
+use crate::images::registries::Registries;
+use crate::lock::{ArchLock, ComposedImage, Lock, LockedFile, LockedImage, compatibility, pulled};
 use crate::profile::Profile;
-use crate::profile::file::{ComposeFile, ImageEntry};
+use crate::profile::file::ComposeFile;
 use crate::source::Sources;
 use crate::store::Store;
 use crate::transport::Transport;
@@ -25,6 +24,7 @@ pub fn resolve(
     profile: &Profile,
     sources: &Sources,
     transport: &Transport,
+    registries: &Registries,
     store: &Store,
     old: Option<&Lock>,
     now: Date,
@@ -33,6 +33,7 @@ pub fn resolve(
         profile,
         sources,
         transport,
+        registries,
         store,
         old,
         now,
@@ -66,6 +67,7 @@ struct Resolver<'a> {
     profile: &'a Profile,
     sources: &'a Sources,
     transport: &'a Transport,
+    registries: &'a Registries,
     store: &'a Store,
     old: Option<&'a Lock>,
     now: Date,
@@ -101,15 +103,27 @@ impl Resolver<'_> {
             files.push(self.file(&wanted, arch)?);
         }
         files.sort_by(|a, b| a.to.cmp(&b.to));
+        let context = pulled::Context {
+            profile: self.profile,
+            registries: self.registries,
+            store: self.store,
+        };
+        let (listed, charts) = context.list(arch)?;
         let mut images = Vec::new();
-        for entry in &parts.images {
-            let image = self.image(entry, &debian, arch);
-            images.push(image.with_context(|| format!("locking image {}", entry.name))?);
+        for (name, from) in listed.iter().filter_map(|l| Some((&l.entry.name, l.entry.from.as_ref()?))) {
+            let composed = self.composed(from, &debian, arch);
+            images.push(LockedImage {
+                name: name.clone(),
+                pulled: None,
+                composed: Some(composed.with_context(|| format!("locking image {name}"))?),
+            });
         }
+        images.extend(context.lock(&listed, arch)?);
         images.sort_by(|a, b| a.name.cmp(&b.name));
         let locked = ArchLock {
             packages,
             files,
+            charts,
             images,
         };
         let faults = compatibility::faults(&self.profile.kubernetes, &locked);
@@ -120,28 +134,6 @@ impl Resolver<'_> {
             );
         }
         Ok(locked)
-    }
-
-    fn image(
-        &self,
-        entry: &ImageEntry,
-        debian: &Records<'_>,
-        arch: Arch,
-    ) -> anyhow::Result<LockedImage> {
-        let reference = Reference::parse(&entry.name)?;
-        let (mut pulled, mut composed) = (None, None);
-        match &entry.from {
-            Some(from) => composed = Some(self.composed(from, debian, arch)?),
-            None => {
-                let registry = Registry::open(&self.sources.registry(&reference.registry))?;
-                pulled = Some(registry.lock(&reference, arch, self.store)?);
-            }
-        }
-        Ok(LockedImage {
-            name: entry.name.clone(),
-            pulled,
-            composed,
-        })
     }
 
     fn composed(

@@ -1,8 +1,10 @@
 //! From a profile's folder to one [`Profile`]: the documents that it extends are read first, each once, and
 //! then put together.
 
-use super::file::{DiskFile, KubernetesFile, ProfileFile};
-use super::{Disk, Layer, Parts, Profile, validate};
+use super::file::{ControlPlane, DiskFile, ImageEntry, KubernetesFile, ProfileFile};
+use super::{Chart, Disk, Layer, Parts, Profile, Signature, validate};
+use crate::images::list::kubeadm;
+use crate::images::reference::Reference;
 use anyhow::{Context, bail};
 use contract::document::{self, Document};
 use contract::partition::Arch;
@@ -91,25 +93,37 @@ fn narrowed(within: Option<&BTreeSet<Arch>>, own: Option<&[Arch]>) -> Option<BTr
 /// Puts the documents together.
 pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
     let required = validate::validate(&sources)?;
-    let digest = match sources.as_slice() {
-        [one] => crate::digest::hex(&one.digest),
-        several => {
-            let digests = several.iter().map(|source| source.digest);
-            crate::digest::hex(&Sha256::digest(digests.collect::<Vec<_>>().concat()))
-        }
+    let mut digests: Vec<[u8; 32]> = sources.iter().map(|source| source.digest).collect();
+    for source in &sources {
+        digests.extend(inputs(source)?);
+    }
+    let digest = match digests.as_slice() {
+        [one] => crate::digest::hex(one),
+        several => crate::digest::hex(&Sha256::digest(several.concat())),
     };
     let KubernetesFile {
         version: kubernetes,
         image_repository,
         pause,
+        images,
     } = required.kubernetes;
+    let computed = match images {
+        ControlPlane::Profile => None,
+        ControlPlane::Kubeadm => Some(kubeadm::images(&kubernetes, &image_repository)?),
+    };
+    let pause = pause.or_else(|| computed.as_ref().map(|computed| computed.pause.clone()));
+    let pause = pause.context("the profile names no pause image")?;
     let mut all = BTreeMap::new();
     let mut disk = DiskFile::default();
     let mut layers = Vec::with_capacity(sources.len());
+    layers.extend(computed.map(|computed| of_kubeadm(computed.images, &kubernetes, &sources)));
     let dir = sources.last().map(|source| source.dir.clone());
     for source in sources {
+        let origins = origins(&source);
         let mut file = source.document.value;
         for (name, mut place) in std::mem::take(&mut file.sources) {
+            place.ca = place.ca.map(|ca| absolute(&source.dir, &ca));
+            place.path = place.path.map(|path| absolute(&source.dir, &path));
             if let Some(debian) = &mut place.debian {
                 // Joining an absolute path replaces what was before.
                 let keyring = source.dir.join(&debian.keyring);
@@ -125,7 +139,7 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
         };
         layers.push(Layer {
             when: source.when,
-            parts: parts(&source.dir, file),
+            parts: parts(&source.dir, file, origins),
         });
     }
     Ok(Profile {
@@ -142,12 +156,107 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
     })
 }
 
-fn parts(dir: &Path, file: ProfileFile) -> Parts {
+/// The control plane's images, but for those that a document names itself.
+fn of_kubeadm(images: Vec<String>, version: &str, sources: &[Source]) -> Layer {
+    let repository = |name: &str| {
+        let parsed = Reference::parse(name).ok()?;
+        Some((parsed.registry, parsed.repository))
+    };
+    let named = sources.iter().flat_map(|source| &source.document.value.images);
+    let named: BTreeSet<_> = named.filter_map(|image| repository(&image.name)).collect();
+    let left = images.into_iter().filter(|name| {
+        repository(name).is_none_or(|repository| !named.contains(&repository))
+    });
+    let images: Vec<ImageEntry> = left.map(ImageEntry::pulled).collect();
+    let origin = |image: &ImageEntry| (image.name.clone(), format!("kubeadm {version}"));
+    Layer {
+        when: None,
+        parts: Parts {
+            origins: images.iter().map(origin).collect(),
+            images,
+            ..Parts::default()
+        },
+    }
+}
+
+/// Where each image of a document is named.
+fn origins(source: &Source) -> BTreeMap<String, String> {
+    let document = &source.document;
+    let images = document.value.images.iter().enumerate();
+    let place = |(i, image): (usize, &ImageEntry)| {
+        let line = document.fault(&format!("images[{i}].name"), "", None).line;
+        (image.name.clone(), format!("{}:{line}", document.name()))
+    };
+    images.map(place).collect()
+}
+
+/// Digests of the files on which the images of a lock depend beside the profile's text: a lock that is older than
+/// they are has to be noticed.
+fn inputs(source: &Source) -> anyhow::Result<Vec<[u8; 32]>> {
+    let file = &source.document.value;
+    let charts = file.charts.iter().flat_map(|chart| {
+        let local = Some(&chart.chart).filter(|chart| !chart.starts_with("oci://"));
+        local.into_iter().chain(&chart.values)
+    });
+    let keys = file.signatures.iter().map(|signature| &signature.key);
+    let mut digests = Vec::new();
+    for path in file.manifests.iter().chain(charts).chain(keys) {
+        let mut hash = Sha256::new();
+        let path = source.dir.join(path);
+        hash_below(&path, &mut hash).with_context(|| format!("reading {}", path.display()))?;
+        digests.push(hash.finalize().into());
+    }
+    Ok(digests)
+}
+
+/// Names and contents of all files, in the order of their names.
+fn hash_below(path: &Path, hash: &mut Sha256) -> anyhow::Result<()> {
+    if !path.is_dir() {
+        hash.update(Sha256::digest(fs::read(path)?));
+        return Ok(());
+    }
+    let entries = fs::read_dir(path)?.map(|entry| Ok(entry?.path()));
+    let mut entries = entries.collect::<anyhow::Result<Vec<_>>>()?;
+    entries.sort();
+    for entry in entries {
+        let name = entry.file_name().unwrap_or_default().as_encoded_bytes();
+        hash.update(Sha256::digest(name));
+        hash_below(&entry, hash)?;
+    }
+    Ok(())
+}
+
+/// Joining an absolute path replaces what was before.
+fn absolute(dir: &Path, path: &str) -> String {
+    let joined = dir.join(path);
+    let whole = std::path::absolute(&joined).unwrap_or(joined);
+    whole.to_string_lossy().into_owned()
+}
+
+fn parts(dir: &Path, file: ProfileFile, origins: BTreeMap<String, String>) -> Parts {
     let below = |paths: Vec<String>| paths.iter().map(|path| dir.join(path)).collect();
+    let charts = file.charts.into_iter().map(|entry| Chart {
+        dir: dir.to_owned(),
+        entry,
+    });
+    let signatures = file.signatures.into_iter().map(|entry| Signature {
+        key: dir.join(entry.key),
+        images: entry.images,
+    });
+    let mut images = file.images;
+    for image in &mut images {
+        for path in [&mut image.layout, &mut image.archive].into_iter().flatten() {
+            *path = dir.join(&*path).to_string_lossy().into_owned();
+        }
+    }
     Parts {
         packages: file.packages,
         files: file.files,
-        images: file.images,
+        images,
+        origins,
+        manifests: below(file.manifests),
+        charts: charts.collect(),
+        signatures: signatures.collect(),
         overlays: below(file.overlays),
         initrd_overlays: below(file.initrd_overlays),
         exclude: file.exclude,
