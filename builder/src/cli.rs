@@ -3,6 +3,7 @@
 pub mod args;
 mod bake;
 mod diff;
+mod images;
 mod inspect;
 mod look;
 mod seed;
@@ -20,6 +21,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Fetch(args) => bake::fetch(args),
         Command::Build(args) => bake::build(args),
         Command::Check(args) => bake::check(args),
+        Command::Images(args) => images::images(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Ls(args) => look::ls(args),
         Command::Cat(args) => look::cat(args),

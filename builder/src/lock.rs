@@ -5,6 +5,7 @@
 
 pub mod compare;
 mod compatibility;
+mod published;
 mod pulled;
 pub mod render;
 pub mod resolve;

@@ -64,7 +64,8 @@ impl Profile {
     /// Whether a chart has to be fetched before its images are known.
     pub fn has_remote_charts(&self) -> bool {
         let all = self.layers.iter().flat_map(|layer| &layer.parts.charts);
-        all.into_iter().any(|chart| chart.entry.chart.starts_with("oci://"))
+        all.into_iter()
+            .any(|chart| chart.entry.chart.starts_with("oci://"))
     }
 
     /// What an image for `arch` is made of.

@@ -33,9 +33,10 @@ impl Sources {
         for arch in &profile.arch {
             let listed = list::list_local(profile, *arch)?;
             let pulled = listed.iter().filter(|listed| listed.entry.is_pulled());
-            registries.extend(pulled.filter_map(|listed| {
-                Some(Reference::parse(&listed.entry.name).ok()?.registry)
-            }));
+            registries
+                .extend(pulled.filter_map(|listed| {
+                    Some(Reference::parse(&listed.entry.name).ok()?.registry)
+                }));
         }
         let known: BTreeSet<&str> = profile
             .sources
@@ -75,7 +76,10 @@ impl Sources {
         for name in registries {
             if !urls.contains_key(&name) {
                 let url = locate(&name, None, places)?;
-                urls.insert(name.clone(), url.unwrap_or_else(|| format!("https://{name}")));
+                urls.insert(
+                    name.clone(),
+                    url.unwrap_or_else(|| format!("https://{name}")),
+                );
             }
         }
         if !missing.is_empty() {
@@ -86,7 +90,9 @@ impl Sources {
 
     /// Every source and registry, with the URL where it is.
     pub fn places(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.urls.iter().map(|(name, url)| (name.as_str(), url.as_str()))
+        self.urls
+            .iter()
+            .map(|(name, url)| (name.as_str(), url.as_str()))
     }
 
     /// The URL of the registry `host`.

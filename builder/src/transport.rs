@@ -10,12 +10,13 @@ pub mod netrc;
 mod retry;
 
 pub use error::TransportError;
+pub(crate) use error::{broken, check, shown};
 pub use retry::Patience;
 
 use access::Access;
 use anyhow::Context;
-use reqwest::blocking::{Client, RequestBuilder, Response};
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::blocking::{Client, Response};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -56,13 +57,13 @@ pub struct Transport {
 }
 
 /// One request, before it is known where redirections lead.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Ask<'a> {
     pub(crate) url: &'a str,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
-    /// Sent as a form, if it is there.
-    pub(crate) form: Option<&'a [(&'a str, &'a str)]>,
+    /// Sent as a form, if it is there: pairs in the encoding of URLs.
+    pub(crate) form: Option<&'a str>,
     /// Whether `.netrc` and the headers of the profile's sources apply.
     pub(crate) access: bool,
 }
@@ -233,27 +234,29 @@ impl Transport {
     /// Sends a request and follows where it leads; any answer but a redirection is given as it is.
     pub(crate) fn send(&self, ask: &Ask<'_>) -> Result<Response, TransportError> {
         let mut url = parse(ask.url)?;
-        let basic = access::take_userinfo(&mut url);
+        let basic = access::take_userinfo(&mut url).map_err(|why| denied(ask.url, &why))?;
         let start = url.origin();
         for _ in 0..REDIRECTIONS {
             let home = url.origin() == start;
             let origin = url.origin().ascii_serialization();
             let client = self.trusting.get(&origin).unwrap_or(&self.http);
-            let mut request = client.request(ask.method.clone(), url.clone());
-            for (name, value) in &ask.headers {
+            let mut headers = ask.headers.clone();
+            if !home {
                 // Credentials stay at home: redirections lead to other people's servers.
-                if home || name != reqwest::header::AUTHORIZATION {
-                    request = request.header(name, value);
-                }
+                headers.remove(AUTHORIZATION);
             }
             if ask.access {
-                request = self.admit(request, &url)?;
+                headers.extend(self.admission(&url)?);
             }
-            if let Some((user, password)) = basic.as_ref().filter(|_| home) {
-                request = request.basic_auth(user, Some(password.expose()));
+            if let Some(basic) = basic.as_ref().filter(|_| home) {
+                headers.insert(AUTHORIZATION, basic.clone());
             }
+            let mut request = client
+                .request(ask.method.clone(), url.clone())
+                .headers(headers);
             if let Some(form) = ask.form {
-                request = request.form(form);
+                request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+                request = request.body(form.to_owned());
             }
             let failed = |source: reqwest::Error| TransportError::unsent(&url, source);
             let response = request.send().map_err(failed)?;
@@ -268,14 +271,10 @@ impl Transport {
         })
     }
 
-    /// Adds what the place asks for.
-    fn admit(&self, request: RequestBuilder, url: &Url) -> Result<RequestBuilder, TransportError> {
+    /// What the place asks for.
+    fn admission(&self, url: &Url) -> Result<HeaderMap, TransportError> {
         let headers = self.access.headers(url);
-        let headers = headers.map_err(|why| TransportError::Access {
-            url: error::shown(url.as_str()),
-            why: format!("{why:#}"),
-        })?;
-        Ok(request.headers(headers))
+        headers.map_err(|why| denied(url.as_str(), &why))
     }
 
     /// Tries again, a little later each time, what failed for a passing reason.
@@ -294,11 +293,7 @@ impl Transport {
 }
 
 /// Reads up to `limit` bytes; more are an error.
-pub(crate) fn read_all(
-    body: impl Read,
-    url: &str,
-    limit: u64,
-) -> Result<Vec<u8>, TransportError> {
+pub(crate) fn read_all(body: impl Read, url: &str, limit: u64) -> Result<Vec<u8>, TransportError> {
     let mut bytes = Vec::new();
     let read = body.take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|e| error::broken(url, e))?;
@@ -317,10 +312,13 @@ pub(crate) fn range_from(offset: u64) -> HeaderValue {
     HeaderValue::from_str(&text).expect("digits are a header's value")
 }
 
-/// Turns an answer into an error unless it is a success.
-pub(crate) use error::check;
-/// A body that broke off.
-pub(crate) use error::broken;
+/// The credentials for a place cannot be had.
+fn denied(url: &str, why: &anyhow::Error) -> TransportError {
+    TransportError::Access {
+        url: error::shown(url),
+        why: format!("{why:#}"),
+    }
+}
 
 fn parse(url: &str) -> Result<Url, TransportError> {
     let scheme = || TransportError::Scheme(error::shown(url));

@@ -28,6 +28,8 @@ pub enum Command {
     Lock(LockArgs),
     /// Fetch everything that a lock names into the store.
     Fetch(FetchArgs),
+    /// List the container images of a profile's store, and what names each of them.
+    Images(ImagesArgs),
     /// Bake images from a locked profile: no root, no network, no other program.
     Build(BuildArgs),
     /// Show what a disk image holds: partitions, packages, container images, kernel arguments, sizes.
@@ -103,6 +105,9 @@ pub struct LockArgs {
     /// Resolve, and fail if the lock is not the same; write nothing.
     #[arg(long)]
     pub check: bool,
+    /// Where a file's publisher gives no digest, lock the file as it is today.
+    #[arg(long)]
+    pub trust_on_first_use: bool,
 }
 
 /// `seedbed fetch`.
@@ -118,6 +123,20 @@ pub struct FetchArgs {
     #[command(flatten)]
     pub store: StoreArgs,
     /// Print one JSON object for each finished item.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `seedbed images`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct ImagesArgs {
+    /// The profile.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// Where blobs are kept.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Print the list as JSON.
     #[arg(long)]
     pub json: bool,
 }

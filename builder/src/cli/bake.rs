@@ -8,7 +8,9 @@ use crate::documents;
 use crate::fetch;
 use crate::images::credentials::Credentials;
 use crate::images::fetch as images;
+use crate::images::list;
 use crate::images::registries::Registries;
+use crate::lock::resolve::Asked;
 use crate::lock::{self, Lock};
 use crate::profile::{self, Profile};
 use crate::progress::{Mode, Progress, size};
@@ -25,12 +27,13 @@ pub(super) fn check(args: ProfileArgs) -> anyhow::Result<()> {
     let profile = profile::read(&args.profile)?;
     for arch in &profile.arch {
         let parts = profile.parts(*arch);
+        let images = list::list_local(&profile, *arch)?.len();
         println!(
             "{}: good for {arch}: {} packages by name, {} files, {} images",
             args.profile.display(),
             parts.packages.len(),
             parts.files.len(),
-            parts.images.len()
+            images
         );
     }
     Ok(())
@@ -50,8 +53,11 @@ pub(super) fn lock(args: LockArgs) -> anyhow::Result<()> {
         &transport,
         &registries,
         &store,
-        old.as_ref(),
-        now()?,
+        &Asked {
+            old: old.as_ref(),
+            now: now()?,
+            trust_on_first_use: args.trust_on_first_use,
+        },
     )?;
     let changes = old
         .as_ref()
@@ -109,9 +115,15 @@ fn fetch_images(
     store: &Store,
     mode: Mode,
 ) -> anyhow::Result<()> {
-    let chosen = lock.arch.iter().filter(|(arch, _)| profile.arch.contains(arch));
+    let chosen = lock
+        .arch
+        .iter()
+        .filter(|(arch, _)| profile.arch.contains(arch));
     let images = chosen.flat_map(|(arch, part)| {
-        let pulled = part.images.iter().filter_map(|image| Some((image, image.pulled.as_ref()?)));
+        let pulled = part
+            .images
+            .iter()
+            .filter_map(|image| Some((image, image.pulled.as_ref()?)));
         pulled.map(|(image, pulled)| images::Pulled {
             arch: *arch,
             image,

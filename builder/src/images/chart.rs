@@ -15,6 +15,8 @@
 mod functions;
 mod read;
 mod render;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub use render::{Release, render};
@@ -61,7 +63,9 @@ pub enum ChartError {
         source: serde_saphyr::Error,
     },
     /// A template cannot be rendered here.
-    #[error("rendering {path}: {why}; if it is beyond seedbed, render the chart with helm and list the result below manifests:")]
+    #[error(
+        "rendering {path}: {why}; if it is beyond seedbed, render the chart with helm and list the result below manifests:"
+    )]
     Template {
         /// The template, with its chart.
         path: String,

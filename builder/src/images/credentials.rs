@@ -80,7 +80,11 @@ impl std::fmt::Debug for Entry {
 impl Credentials {
     /// The files that the environment names.
     pub fn from_environment() -> Self {
-        let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let variable = |name| {
+            std::env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
         if let Some(file) = variable("REGISTRY_AUTH_FILE") {
             return Credentials {
                 files: vec![file],
@@ -96,14 +100,22 @@ impl Credentials {
         let home = variable("HOME");
         let config = variable("XDG_CONFIG_HOME").or_else(|| Some(home.as_ref()?.join(".config")));
         let containers = [variable("XDG_RUNTIME_DIR"), config].into_iter().flatten();
-        let mut files: Vec<PathBuf> =
-            containers.map(|folder| folder.join("containers/auth.json")).collect();
+        let mut files: Vec<PathBuf> = containers
+            .map(|folder| folder.join("containers/auth.json"))
+            .collect();
         files.extend(home.map(|home| home.join(".docker/config.json")));
-        Credentials { files, named: false }
+        Credentials {
+            files,
+            named: false,
+        }
     }
 
     /// The login for `repository` of the registry at `host`, and what it comes from, for messages.
-    pub fn find(&self, host: &str, repository: &str) -> anyhow::Result<Option<(Credential, String)>> {
+    pub fn find(
+        &self,
+        host: &str,
+        repository: &str,
+    ) -> anyhow::Result<Option<(Credential, String)>> {
         for path in &self.files {
             let Some(file) = self.read(path)? else {
                 continue;
@@ -127,9 +139,8 @@ impl Credentials {
             Err(error) => return Err(error).with_context(reading),
         };
         // The parser's message would show what it could not read, which may be a password.
-        let parsed = serde_json::from_str(&text).map_err(|error| {
-            anyhow::anyhow!("line {} is not what a login file has", error.line())
-        });
+        let parsed = serde_json::from_str(&text)
+            .map_err(|error| anyhow::anyhow!("line {} is not what a login file has", error.line()));
         parsed.map(Some).with_context(reading)
     }
 }
@@ -155,7 +166,9 @@ impl LoginFile {
             // Docker keeps its own registry under this URL, and leaves an empty entry for each login.
             let listed = |known: &&String| keys.contains(&normal(known));
             let server = self.auths.keys().find(listed).cloned();
-            let docker = DOCKER.contains(&host).then(|| "https://index.docker.io/v1/".to_owned());
+            let docker = DOCKER
+                .contains(&host)
+                .then(|| "https://index.docker.io/v1/".to_owned());
             let server = server.or(docker).unwrap_or_else(|| host.to_owned());
             if let Some(credential) = helper::get(name, &server)? {
                 return Ok(Some((credential, format!("credential store {name}"))));
@@ -173,11 +186,14 @@ impl Entry {
             &self.identitytoken,
             &self.registrytoken,
         ];
-        fields.iter().all(|field| field.as_deref().unwrap_or_default().is_empty())
+        fields
+            .iter()
+            .all(|field| field.as_deref().unwrap_or_default().is_empty())
     }
 
     fn credential(&self) -> anyhow::Result<Credential> {
-        let token = |token: &Option<String>| token.clone().filter(|t| !t.is_empty()).map(Secret::new);
+        let token =
+            |token: &Option<String>| token.clone().filter(|t| !t.is_empty()).map(Secret::new);
         if let Some(token) = token(&self.registrytoken) {
             return Ok(Credential::Registry(token));
         }
@@ -187,7 +203,9 @@ impl Entry {
         if let Some(auth) = self.auth.as_deref().filter(|auth| !auth.is_empty()) {
             let bytes = base64::engine::general_purpose::STANDARD.decode(auth.trim());
             let text = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            let pair = text.as_deref().and_then(|text| text.trim_end_matches('\0').split_once(':'));
+            let pair = text
+                .as_deref()
+                .and_then(|text| text.trim_end_matches('\0').split_once(':'));
             let Some((user, password)) = pair else {
                 bail!("its auth is not the base64 form of USER:PASSWORD");
             };
@@ -217,16 +235,24 @@ fn keys(host: &str, repository: &str) -> Vec<String> {
         .iter()
         .filter(|path| !path.is_empty())
         .flat_map(|path| hosts.iter().map(move |host| format!("{host}/{path}")));
-    below.chain(hosts.iter().map(|host| (*host).to_owned())).collect()
+    below
+        .chain(hosts.iter().map(|host| (*host).to_owned()))
+        .collect()
 }
 
 /// A key without what Docker wrote around hosts in former times.
 fn normal(key: &str) -> String {
-    let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let key = key
+        .strip_prefix("https://")
+        .or_else(|| key.strip_prefix("http://"))
+        .unwrap_or(key);
     let key = key.trim_end_matches('/');
     let key = match key {
         "index.docker.io/v1" => key,
-        key => key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key),
+        key => key
+            .strip_suffix("/v1")
+            .or_else(|| key.strip_suffix("/v2"))
+            .unwrap_or(key),
     };
     key.to_ascii_lowercase()
 }
@@ -237,7 +263,9 @@ mod tests {
 
     fn login(text: &str, host: &str, repository: &str) -> Option<Credential> {
         let file: LoginFile = serde_json::from_str(text).unwrap();
-        file.find(host, repository).unwrap().map(|(credential, _)| credential)
+        file.find(host, repository)
+            .unwrap()
+            .map(|(credential, _)| credential)
     }
 
     fn basic(user: &str, password: &str) -> Option<Credential> {
@@ -263,7 +291,10 @@ mod tests {
         assert_eq!(login(text, "r.example", "teams"), basic("u", "p"));
         assert_eq!(login(text, "r.example:5000", "app"), None);
         assert_eq!(login(text, "old.example", "app"), basic("a", "b"));
-        assert_eq!(login(text, "registry-1.docker.io", "library/nginx"), basic("u", "p"));
+        assert_eq!(
+            login(text, "registry-1.docker.io", "library/nginx"),
+            basic("u", "p")
+        );
         let token = Some(Credential::Identity(Secret::new("i")));
         assert_eq!(login(text, "t.example", "app"), token);
         assert_eq!(login(text, "empty.example", "app"), None);
@@ -285,7 +316,10 @@ mod tests {
                 named: true,
             };
             let error = format!("{:#}", credentials.find("r.example", "a").unwrap_err());
-            assert!(error.contains("config.json") && !error.contains("hunter2"), "{error}");
+            assert!(
+                error.contains("config.json") && !error.contains("hunter2"),
+                "{error}"
+            );
         }
     }
 }

@@ -36,7 +36,9 @@ impl Pulled<'_> {
     }
 
     fn is_whole(&self, store: &Store) -> bool {
-        self.pulled.all_blobs().all(|blob| store.has(&blob.sha256, blob.size))
+        self.pulled
+            .all_blobs()
+            .all(|blob| store.has(&blob.sha256, blob.size))
     }
 }
 
@@ -77,7 +79,7 @@ pub fn fetch(
             continue;
         }
         let reference = Reference::parse(pulled.name.as_ref().unwrap_or(name))?;
-        let documents = pulled.index.is_some() as usize + 1;
+        let documents = usize::from(pulled.index.is_some()) + 1;
         let items: Vec<_> = pulled
             .all_blobs()
             .enumerate()
@@ -111,8 +113,9 @@ pub fn fetch(
                             }
                             Ok(()) => {}
                             Err(error) => {
-                                let mut failed =
-                                    failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                                let mut failed = failed
+                                    .lock()
+                                    .unwrap_or_else(|poisoned| poisoned.into_inner());
                                 failed.push(format!("{}: {error:#}", wanted.image.name));
                             }
                         }
@@ -121,7 +124,9 @@ pub fn fetch(
             }
         }
     });
-    let mut failures = failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut failures = failed
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     failures.sort();
     match failures.as_slice() {
         [] => Ok(()),
@@ -155,8 +160,14 @@ fn take_again(wanted: &Pulled<'_>, profile: &Path, store: &Store) -> anyhow::Res
     let reference = Reference::parse(&wanted.image.name)?;
     let arch = wanted.arch;
     let (taken, path) = match (&wanted.pulled.layout, &wanted.pulled.archive) {
-        (Some(path), _) => (local::from_layout(&profile.join(path), &reference, arch, store)?, path),
-        (None, Some(path)) => (local::from_archive(&profile.join(path), &reference, arch, store)?, path),
+        (Some(path), _) => (
+            local::from_layout(&profile.join(path), &reference, arch, store)?,
+            path,
+        ),
+        (None, Some(path)) => (
+            local::from_archive(&profile.join(path), &reference, arch, store)?,
+            path,
+        ),
         (None, None) => bail!("the lock does not say where it is"),
     };
     if taken.manifest != wanted.pulled.manifest {

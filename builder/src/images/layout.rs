@@ -97,7 +97,12 @@ pub fn layout(
             .into_bytes(),
     )?;
     for image in images {
-        for blob in image.blobs.iter().chain([&image.manifest]).chain(&image.index) {
+        for blob in image
+            .blobs
+            .iter()
+            .chain([&image.manifest])
+            .chain(&image.index)
+        {
             let path = format!("blobs/sha256/{}", blob.sha256);
             tree.insert_file(&path, 0o644, blob.content.clone())
                 .with_context(|| format!("laying out {path}"))?;

@@ -108,7 +108,12 @@ impl List {
         Ok(())
     }
 
-    fn add_chart(&mut self, wanted: &Wanted, chart: &Chart, kubernetes: &str) -> anyhow::Result<()> {
+    fn add_chart(
+        &mut self,
+        wanted: &Wanted,
+        chart: &Chart,
+        kubernetes: &str,
+    ) -> anyhow::Result<()> {
         let entry = &wanted.entry;
         let mut values = Vec::new();
         for path in entry.values.iter().rev() {

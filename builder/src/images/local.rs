@@ -65,8 +65,8 @@ fn take_layout(
     arch: Arch,
     store: &Store,
 ) -> anyhow::Result<PulledImage> {
-    let index: Index = serde_json::from_slice(&files.document("index.json")?)
-        .context("reading index.json")?;
+    let index: Index =
+        serde_json::from_slice(&files.document("index.json")?).context("reading index.json")?;
     let top = choose(&index, image, arch)?;
     let document = |descriptor: &Descriptor| -> anyhow::Result<Document> {
         let locked = descriptor.locked()?;
@@ -93,7 +93,9 @@ fn take_layout(
     let parsed: Manifest =
         serde_json::from_slice(&manifest.bytes).context("reading the manifest")?;
     let descriptors = std::iter::once(&parsed.config).chain(&parsed.layers);
-    let blobs = descriptors.map(Descriptor::locked).collect::<anyhow::Result<Vec<_>>>()?;
+    let blobs = descriptors
+        .map(Descriptor::locked)
+        .collect::<anyhow::Result<Vec<_>>>()?;
     config::parse(&files.document(&blob_path(&blobs[0].sha256))?, arch)?;
     for blob in &blobs {
         copy(files, &blob_path(&blob.sha256), blob, store)?;
@@ -106,7 +108,9 @@ fn take_layout(
         layout: None,
         archive: None,
         signed_by: None,
-        index: index.filter(|_| image.digest.is_some()).map(|index| index.locked()),
+        index: index
+            .filter(|_| image.digest.is_some())
+            .map(|index| index.locked()),
         manifest: manifest.locked(),
         blobs,
     })
@@ -124,15 +128,28 @@ fn choose<'a>(index: &'a Index, image: &Reference, arch: Arch) -> anyhow::Result
     let named = |entry: &&Descriptor| {
         let names = [FULL_NAME, REF_NAME].map(|key| entry.annotations.get(key));
         let names = names.into_iter().flatten();
-        names.into_iter().any(|name| *name == full || *name == tagged || *name == image.tag)
+        names
+            .into_iter()
+            .any(|name| *name == full || *name == tagged || *name == image.tag)
     };
     let found: Vec<_> = all.iter().filter(named).collect();
-    let found = if found.is_empty() { all.iter().collect() } else { found };
-    let fitting: Vec<_> = found.iter().filter(|entry| entry.is_for(arch)).collect();
+    let found = if found.is_empty() {
+        all.iter().collect()
+    } else {
+        found
+    };
+    let fitting: Vec<_> = found
+        .iter()
+        .copied()
+        .filter(|entry| entry.is_for(arch))
+        .collect();
     match (found.as_slice(), fitting.as_slice()) {
-        ([one], _) | (_, [one]) => Ok(one),
+        ([one], _) | (_, [one]) => Ok(*one),
         ([], _) => bail!("its index is empty"),
-        _ => bail!("its index has {} entries, and none is called {image}", all.len()),
+        _ => bail!(
+            "its index has {} entries, and none is called {image}",
+            all.len()
+        ),
     }
 }
 
@@ -172,13 +189,13 @@ fn take_archive(
             Ok(2) if start == [0x1f, 0x8b] => LAYER_GZIP,
             _ => LAYER,
         };
-        let blob = hash(media_type, files.read(path)?).with_context(|| format!("reading {path}"))?;
+        let blob =
+            hash(media_type, files.read(path)?).with_context(|| format!("reading {path}"))?;
         copy(files, path, &blob, store)?;
         blobs.push(blob);
     }
-    let descriptor = |blob: &LockedBlob| {
-        layout::descriptor(&blob.media_type, &blob.sha256, blob.size)
-    };
+    let descriptor =
+        |blob: &LockedBlob| layout::descriptor(&blob.media_type, &blob.sha256, blob.size);
     let manifest = serde_json::json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -191,7 +208,11 @@ fn take_archive(
         bytes,
         media_type: MANIFEST.to_owned(),
     };
-    if let Some(digest) = image.digest.as_ref().filter(|digest| **digest != manifest.sha256) {
+    if let Some(digest) = image
+        .digest
+        .as_ref()
+        .filter(|digest| **digest != manifest.sha256)
+    {
         bail!("sha256:{digest} cannot be had from it: a docker archive does not keep manifests");
     }
     pull::save(store, &manifest, "its manifest")?;
@@ -257,9 +278,8 @@ impl Files {
             [0x28, 0xb5, 0x2f, 0xfd] => zstd::Decoder::new(file).and_then(unpacked),
             _ => Ok(file),
         };
-        Files::archive(plain.with_context(opening)?).with_context(|| {
-            format!("reading the tar archive {}", path.display())
-        })
+        Files::archive(plain.with_context(opening)?)
+            .with_context(|| format!("reading the tar archive {}", path.display()))
     }
 
     fn archive(mut file: File) -> anyhow::Result<Self> {
@@ -293,7 +313,8 @@ impl Files {
                 if path.split('/').any(|part| part == "..") || path.starts_with('/') {
                     bail!("{path} leads out of the folder");
                 }
-                let file = File::open(folder.join(path)).with_context(|| format!("opening {path}"))?;
+                let file =
+                    File::open(folder.join(path)).with_context(|| format!("opening {path}"))?;
                 Ok(Box::new(file))
             }
             Files::Archive { members, links } => {

@@ -18,41 +18,41 @@ use std::io::Write;
 
 /// An index of the OCI image specification, as far as it matters.
 #[derive(Deserialize)]
-pub(super) struct Index {
+pub(crate) struct Index {
     #[serde(default)]
-    pub(super) manifests: Vec<Descriptor>,
+    pub(crate) manifests: Vec<Descriptor>,
 }
 
 /// A manifest of the OCI image specification, as far as it matters.
 #[derive(Deserialize)]
-pub(super) struct Manifest {
-    pub(super) config: Descriptor,
+pub(crate) struct Manifest {
+    pub(crate) config: Descriptor,
     #[serde(default)]
-    pub(super) layers: Vec<Descriptor>,
+    pub(crate) layers: Vec<Descriptor>,
 }
 
 /// What another document says of a blob.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor {
-    pub(super) media_type: String,
-    pub(super) digest: String,
-    pub(super) size: u64,
-    pub(super) platform: Option<Platform>,
+pub(crate) struct Descriptor {
+    pub(crate) media_type: String,
+    pub(crate) digest: String,
+    pub(crate) size: u64,
+    pub(crate) platform: Option<Platform>,
     #[serde(default)]
-    pub(super) annotations: std::collections::BTreeMap<String, String>,
+    pub(crate) annotations: std::collections::BTreeMap<String, String>,
 }
 
 /// The machine that a manifest is for.
 #[derive(Clone, Deserialize)]
-pub(super) struct Platform {
+pub(crate) struct Platform {
     architecture: String,
     os: String,
 }
 
 impl Descriptor {
     /// What a lock says of the blob.
-    pub(super) fn locked(&self) -> anyhow::Result<LockedBlob> {
+    pub(crate) fn locked(&self) -> anyhow::Result<LockedBlob> {
         let hex = self.digest.strip_prefix("sha256:");
         let hex = hex.filter(|hex| crate::digest::is_sha256(hex));
         let sha256 = hex.with_context(|| format!("digest {} is not a SHA-256", self.digest))?;
@@ -105,7 +105,11 @@ pub struct Wanted<'a> {
 
 /// The manifest of the image, its config and its layers, by digest. Documents and config are put into the store
 /// at once: they were read and checked here.
-pub fn lock(registry: &Registry, wanted: &Wanted<'_>, store: &Store) -> anyhow::Result<PulledImage> {
+pub fn lock(
+    registry: &Registry,
+    wanted: &Wanted<'_>,
+    store: &Store,
+) -> anyhow::Result<PulledImage> {
     let (image, arch) = (wanted.image, wanted.arch);
     let mut names = vec![image.clone()];
     if image.digest.is_none() {
@@ -145,15 +149,18 @@ fn lock_found(
         let entry = entry.locked()?;
         let digest = format!("sha256:{}", entry.sha256);
         let manifest = registry.manifest(repository, &digest)?;
-        let manifest =
-            manifest.with_context(|| format!("the index names {digest}, which is not there (404)"))?;
+        let manifest = manifest
+            .with_context(|| format!("the index names {digest}, which is not there (404)"))?;
         (Some(found), manifest)
     } else {
         (None, found)
     };
-    let parsed: Manifest = serde_json::from_slice(&manifest.bytes).context("reading the manifest")?;
+    let parsed: Manifest =
+        serde_json::from_slice(&manifest.bytes).context("reading the manifest")?;
     let descriptors = std::iter::once(&parsed.config).chain(&parsed.layers);
-    let blobs = descriptors.map(Descriptor::locked).collect::<anyhow::Result<Vec<_>>>()?;
+    let blobs = descriptors
+        .map(Descriptor::locked)
+        .collect::<anyhow::Result<Vec<_>>>()?;
     if blobs[0].size > DOCUMENT_LIMIT {
         bail!("the config has {} bytes", blobs[0].size);
     }
@@ -165,7 +172,10 @@ fn lock_found(
     }
     let signed_by = match wanted.key {
         Some(key) => {
-            let digests = index.iter().chain([&manifest]).map(|document| document.sha256.as_str());
+            let digests = index
+                .iter()
+                .chain([&manifest])
+                .map(|document| document.sha256.as_str());
             let digests: Vec<&str> = digests.collect();
             key.verify(registry, repository, &digests, store)
                 .with_context(|| format!("verifying the signature of {name}"))?;
@@ -182,7 +192,9 @@ fn lock_found(
         archive: None,
         signed_by,
         // A tag leads to the manifest itself; a digest can only lead to what has it.
-        index: index.filter(|_| name.digest.is_some()).map(|index| index.locked()),
+        index: index
+            .filter(|_| name.digest.is_some())
+            .map(|index| index.locked()),
         manifest: manifest.locked(),
         blobs,
     }))
@@ -218,10 +230,26 @@ mod tests {
             assert_eq!(found.as_deref(), expected, "{form:?} {arch}");
         };
         check(ArchForm::None, Arch::Arm64, None);
-        check(ArchForm::NameSuffix, Arch::Arm64, Some("r.example/a/b-arm64:v1"));
-        check(ArchForm::NameSuffix, Arch::Amd64, Some("r.example/a/b-amd64:v1"));
-        check(ArchForm::TagSuffix, Arch::Amd64, Some("r.example/a/b:v1-amd64"));
-        check(ArchForm::TagSuffixNonDefault, Arch::Arm64, Some("r.example/a/b:v1-arm64"));
+        check(
+            ArchForm::NameSuffix,
+            Arch::Arm64,
+            Some("r.example/a/b-arm64:v1"),
+        );
+        check(
+            ArchForm::NameSuffix,
+            Arch::Amd64,
+            Some("r.example/a/b-amd64:v1"),
+        );
+        check(
+            ArchForm::TagSuffix,
+            Arch::Amd64,
+            Some("r.example/a/b:v1-amd64"),
+        );
+        check(
+            ArchForm::TagSuffixNonDefault,
+            Arch::Arm64,
+            Some("r.example/a/b:v1-arm64"),
+        );
         check(ArchForm::TagSuffixNonDefault, Arch::Amd64, None);
     }
 }

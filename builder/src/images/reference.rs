@@ -43,7 +43,9 @@ impl Reference {
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => {
-                let hex = digest.strip_prefix("sha256:").filter(|hex| digest::is_sha256(hex));
+                let hex = digest
+                    .strip_prefix("sha256:")
+                    .filter(|hex| digest::is_sha256(hex));
                 let hex = hex.ok_or_else(|| ReferenceError::Digest(text.to_owned()))?;
                 (name, Some(hex.to_owned()))
             }
@@ -185,14 +187,21 @@ mod tests {
     #[test]
     fn short_names_are_those_of_docker() {
         let check = |short: &str, full: &str| {
-            assert_eq!(Reference::parse_short(short).unwrap().to_string(), full, "{short}");
+            assert_eq!(
+                Reference::parse_short(short).unwrap().to_string(),
+                full,
+                "{short}"
+            );
         };
         let hex = "1".repeat(64);
         check("nginx", "docker.io/library/nginx:latest");
         check("flannel/flannel:v1", "docker.io/flannel/flannel:v1");
         check("a.b/c", "a.b/c:latest");
         check("localhost:5000/c", "localhost:5000/c:latest");
-        check(&format!("nginx@sha256:{hex}"), &format!("docker.io/library/nginx@sha256:{hex}"));
+        check(
+            &format!("nginx@sha256:{hex}"),
+            &format!("docker.io/library/nginx@sha256:{hex}"),
+        );
         assert!(Reference::parse_short("").is_err());
         assert!(Reference::parse_short("{{ image }}").is_err());
     }

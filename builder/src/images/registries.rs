@@ -30,7 +30,10 @@ impl Registries {
 
     /// The registry that images call `host`.
     pub fn get(&self, host: &str) -> anyhow::Result<Arc<Registry>> {
-        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut open = self
+            .open
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(registry) = open.get(host) {
             return Ok(registry.clone());
         }

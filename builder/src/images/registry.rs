@@ -11,7 +11,9 @@ use crate::images::credentials::Credentials;
 use crate::lock::LockedBlob;
 use crate::progress::Progress;
 use crate::store::{Partial, Store};
-use crate::transport::{Ask, Transport, TransportError, broken, check, range_from, read_all};
+use crate::transport::{
+    Ask, Patience, Transport, TransportError, broken, check, range_from, read_all, shown,
+};
 use anyhow::{Context, anyhow, bail};
 use login::Door;
 use reqwest::blocking::Response;
@@ -85,8 +87,17 @@ impl Registry {
         let parsed = reqwest::Url::parse(url).ok();
         let parsed = parsed.filter(|url| matches!(url.scheme(), "http" | "https"));
         let Some(parsed) = parsed else {
-            bail!("a registry's place is neither an https: nor an http: URL");
+            bail!(
+                "registry {} is neither an https: nor an http: URL",
+                shown(url)
+            );
         };
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            bail!(
+                "registry {} has a login in its URL: keep it where docker or podman does",
+                shown(url)
+            );
+        }
         let name = parsed.host_str().unwrap_or_default();
         let host = match parsed.port() {
             Some(port) => format!("{name}:{port}"),
@@ -96,7 +107,10 @@ impl Registry {
         let base = match path {
             "" => format!("{url}/v2"),
             path if path == "v2" || path.ends_with("/v2") => url.to_owned(),
-            path => format!("{}/v2/{path}", url.strip_suffix(&format!("/{path}")).unwrap_or(url)),
+            path => format!(
+                "{}/v2/{path}",
+                url.strip_suffix(&format!("/{path}")).unwrap_or(url)
+            ),
         };
         Ok(Registry {
             transport: transport.clone(),
@@ -120,9 +134,16 @@ impl Registry {
         let accepted = HeaderValue::from_str(&accepted).context("listing media types")?;
         let headers = HeaderMap::from_iter([(ACCEPT, accepted)]);
         let mut patience = self.transport.patience();
-        let fetching = || format!("fetching manifest {reference} of {repository} from {}", self.host);
+        let fetching = || {
+            format!(
+                "fetching manifest {reference} of {repository} from {}",
+                self.host
+            )
+        };
         loop {
-            let response = self.ask(repository, &url, &headers).with_context(fetching)?;
+            let response = self
+                .ask(repository, &url, &headers)
+                .with_context(fetching)?;
             let read = response.and_then(|response| {
                 let response = check(response, &url)?;
                 let media_type = response.headers().get(CONTENT_TYPE).cloned();
@@ -131,7 +152,9 @@ impl Registry {
             match read {
                 Ok((bytes, media_type)) => {
                     let media_type = media_type.and_then(|t| Some(t.to_str().ok()?.to_owned()));
-                    return document(bytes, media_type, reference).map(Some).with_context(fetching);
+                    return document(bytes, media_type, reference)
+                        .map(Some)
+                        .with_context(fetching);
                 }
                 Err(TransportError::NotFound(_)) => return Ok(None),
                 Err(error) => self.wait(&mut patience, error).with_context(fetching)?,
@@ -157,7 +180,9 @@ impl Registry {
             return partial.discard();
         }
         if partial.len > blob.size {
-            partial.restart().with_context(|| format!("starting {what} again"))?;
+            partial
+                .restart()
+                .with_context(|| format!("starting {what} again"))?;
         }
         if let Some(progress) = progress {
             progress.advance(partial.len);
@@ -250,12 +275,14 @@ impl Registry {
     }
 
     /// Waits before the next try, and makes the others wait who ask the same registry.
-    fn wait(
-        &self,
-        patience: &mut crate::transport::Patience,
-        error: TransportError,
-    ) -> anyhow::Result<()> {
-        let all = matches!(error, TransportError::Status { status: 429 | 503, .. });
+    fn wait(&self, patience: &mut Patience, error: TransportError) -> anyhow::Result<()> {
+        let all = matches!(
+            error,
+            TransportError::Status {
+                status: 429 | 503,
+                ..
+            }
+        );
         let pause = patience.pause(error)?;
         if all {
             let until = Instant::now() + pause;
@@ -312,11 +339,7 @@ fn append(
     }
 }
 
-fn document(
-    bytes: Vec<u8>,
-    header: Option<String>,
-    reference: &str,
-) -> anyhow::Result<Document> {
+fn document(bytes: Vec<u8>, header: Option<String>, reference: &str) -> anyhow::Result<Document> {
     let sha256 = digest::sha256(&bytes);
     if let Some(wanted) = reference.strip_prefix("sha256:")
         && wanted != sha256
@@ -328,7 +351,8 @@ fn document(
         serde_json::from_slice(&bytes).map_err(|e| anyhow!(e).context("it is not JSON"))?;
     let own = parsed["mediaType"].as_str().map(str::to_owned);
     let header = header.map(|text| text.split(';').next().unwrap_or_default().trim().to_owned());
-    let known = |text: &String| INDEXES.contains(&text.as_str()) || MANIFESTS.contains(&text.as_str());
+    let known =
+        |text: &String| INDEXES.contains(&text.as_str()) || MANIFESTS.contains(&text.as_str());
     let media_type = own.or(header).unwrap_or_default();
     if !known(&media_type) {
         bail!("it is neither a manifest nor an index of version 2, but {media_type:?}");
@@ -342,7 +366,9 @@ fn document(
 
 /// What a thread that panicked left is as good as before: each value is replaced whole.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[cfg(test)]
@@ -361,7 +387,10 @@ mod tests {
         check("https://r.example:5000/", "https://r.example:5000/v2");
         check("https://docker.io", "https://registry-1.docker.io/v2");
         check("https://h.example/hub/", "https://h.example/v2/hub");
-        check("https://h.example/a/docker/x/v2", "https://h.example/a/docker/x/v2");
+        check(
+            "https://h.example/a/docker/x/v2",
+            "https://h.example/a/docker/x/v2",
+        );
         assert!(Registry::open("r.example", &transport, &Credentials::default()).is_err());
     }
 }

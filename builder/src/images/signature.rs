@@ -10,13 +10,16 @@ use crate::images::registry::{DOCUMENT_LIMIT, Registry};
 use crate::store::Store;
 use anyhow::{Context, bail};
 use base64::Engine;
-use ed25519_dalek::pkcs8::DecodePublicKey;
 use p256::ecdsa::signature::Verifier;
+use p256::pkcs8::DecodePublicKey;
 use serde::Deserialize;
 use std::path::Path;
 
 const ANNOTATION: &str = "dev.cosignproject.cosign/signature";
-const TYPES: [&str; 2] = ["cosign container image signature", "atomic container signature"];
+const TYPES: [&str; 2] = [
+    "cosign container image signature",
+    "atomic container signature",
+];
 
 /// A public key that images have to be signed with.
 #[derive(Clone, Debug)]
@@ -59,8 +62,7 @@ impl Key {
         let text = std::fs::read_to_string(path);
         let text = text.with_context(|| format!("reading the public key {name}"))?;
         let p256 = p256::ecdsa::VerifyingKey::from_public_key_pem(&text).map(Kind::P256);
-        let ed25519 = ed25519_dalek::VerifyingKey::from_public_key_pem(&text).map(Kind::Ed25519);
-        let Some(kind) = p256.ok().or(ed25519.ok()) else {
+        let Some(kind) = p256.ok().or_else(|| ed25519(&text)) else {
             bail!("{name} is no public key of ECDSA on P-256 or Ed25519 in PEM");
         };
         Ok(Key {
@@ -132,24 +134,68 @@ impl Key {
     }
 }
 
+/// A SubjectPublicKeyInfo with an Ed25519 key is always these bytes and the key (RFC 8410, section 4).
+fn ed25519(pem: &str) -> Option<Kind> {
+    const START: [u8; 12] = [
+        0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+    ];
+    let text = pem.trim().strip_prefix("-----BEGIN PUBLIC KEY-----")?;
+    let text: String = text
+        .strip_suffix("-----END PUBLIC KEY-----")?
+        .split_whitespace()
+        .collect();
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .ok()?;
+    let key: [u8; 32] = bytes.strip_prefix(&START)?.try_into().ok()?;
+    ed25519_dalek::VerifyingKey::from_bytes(&key)
+        .ok()
+        .map(Kind::Ed25519)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ed25519_dalek::Signer;
+    use p256::ecdsa::signature::Signer;
 
     const PAYLOAD: &str = r#"{"critical":{"identity":{"docker-reference":"r.example/a"},"image":{"docker-manifest-digest":"sha256:D"},"type":"cosign container image signature"},"optional":null}"#;
 
     fn keys() -> [(Kind, Vec<u8>); 2] {
         let p256 = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
-        let signature: p256::ecdsa::Signature = p256::ecdsa::signature::Signer::sign(&p256, PAYLOAD.as_bytes());
+        let signature: p256::ecdsa::Signature = p256.sign(PAYLOAD.as_bytes());
         let ed25519 = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
         [
-            (Kind::P256(*p256.verifying_key()), signature.to_der().as_bytes().to_vec()),
+            (
+                Kind::P256(*p256.verifying_key()),
+                signature.to_der().as_bytes().to_vec(),
+            ),
             (
                 Kind::Ed25519(ed25519.verifying_key()),
                 ed25519.sign(PAYLOAD.as_bytes()).to_bytes().to_vec(),
             ),
         ]
+    }
+
+    /// R021: keys as `openssl pkey -pubout` and cosign write them.
+    #[test]
+    fn keys_of_both_kinds_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key.pub");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Key::read(&path)
+        };
+        let ed25519 = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
+        assert!(matches!(read(ed25519).unwrap().kind, Kind::Ed25519(_)));
+        let p256 = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
+        let public = p256::PublicKey::from(*p256.verifying_key());
+        let pem = p256::pkcs8::EncodePublicKey::to_public_key_pem(&public, Default::default());
+        assert!(matches!(read(&pem.unwrap()).unwrap().kind, Kind::P256(_)));
+        let error = read("-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n").unwrap_err();
+        assert!(
+            error.to_string().contains("is no public key of ECDSA"),
+            "{error}"
+        );
     }
 
     /// R021: signatures by both kinds of key, and everything that is not quite one.

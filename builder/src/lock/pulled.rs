@@ -2,12 +2,12 @@
 //! at a time, and comes out in the order of the list.
 
 use crate::images::list::{self, Listed};
+use crate::images::local;
 use crate::images::pull::{self, Wanted};
 use crate::images::reference::Reference;
 use crate::images::registries::Registries;
 use crate::images::registry::DOCUMENT_LIMIT;
 use crate::images::signature::Key;
-use crate::images::local;
 use crate::lock::{LockedChart, LockedImage, PulledImage};
 use crate::profile::{Profile, Signature};
 use crate::store::Store;
@@ -50,7 +50,10 @@ impl Context<'_> {
         let found = found.with_context(|| format!("{} has no {name} (404)", registry.host()))?;
         let manifest: pull::Manifest =
             serde_json::from_slice(&found.bytes).context("reading its manifest")?;
-        let layer = manifest.layers.iter().find(|layer| layer.media_type == CHART);
+        let layer = manifest
+            .layers
+            .iter()
+            .find(|layer| layer.media_type == CHART);
         let blob = layer.context("it is an image and no chart")?.locked()?;
         if blob.size > 16 * DOCUMENT_LIMIT {
             bail!("the chart has {} bytes", blob.size);
@@ -88,7 +91,9 @@ impl Context<'_> {
                 });
             }
         });
-        let mut done = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut done = done
+            .into_inner()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         done.sort_by_key(|(at, _)| *at);
         let (mut images, mut faults) = (Vec::new(), Vec::new());
         for (at, result) in done {
@@ -138,7 +143,9 @@ impl Context<'_> {
                 },
             });
         }
-        let key = signature.map(|signature| Key::read(&signature.key)).transpose()?;
+        let key = signature
+            .map(|signature| Key::read(&signature.key))
+            .transpose()?;
         let wanted = Wanted {
             image: &image,
             arch,
@@ -152,7 +159,9 @@ impl Context<'_> {
     /// As a lock has it, which goes from one host to another with its profile.
     fn relative(&self, path: &str) -> String {
         let below = Path::new(path).strip_prefix(&self.profile.dir);
-        below.map_or(path.to_owned(), |below| below.to_string_lossy().into_owned())
+        below.map_or(path.to_owned(), |below| {
+            below.to_string_lossy().into_owned()
+        })
     }
 }
 
@@ -164,5 +173,8 @@ fn closest<'a>(signatures: &'a [Signature], image: &Reference) -> Option<&'a Sig
         let rest = name.strip_prefix(prefix);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    signatures.iter().filter(fits).max_by_key(|signature| signature.images.len())
+    signatures
+        .iter()
+        .filter(fits)
+        .max_by_key(|signature| signature.images.len())
 }

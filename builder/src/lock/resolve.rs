@@ -5,9 +5,10 @@ use crate::debian::archive::{ArchiveSpec, LockedArchive, Opened, Order, Records}
 use crate::debian::date::Date;
 use crate::debian::keyring::Keyring;
 use crate::debian::solve::{LockedPackage, Request};
-use crate::digest;
 use crate::images::registries::Registries;
-use crate::lock::{ArchLock, ComposedImage, Lock, LockedFile, LockedImage, compatibility, pulled};
+use crate::lock::{
+    ArchLock, ComposedImage, Lock, LockedFile, LockedImage, compatibility, published, pulled,
+};
 use crate::profile::Profile;
 use crate::profile::file::ComposeFile;
 use crate::source::Sources;
@@ -18,16 +19,25 @@ use contract::partition::Arch;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Resolves `profile` for all its architectures. `old` is the lock before, if there is one: archives older
-/// than it are refused. `now` decides what has expired.
+/// How to resolve.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The lock before, if there is one: archives older than it are refused.
+    pub old: Option<&'a Lock>,
+    /// What has expired by then is refused.
+    pub now: Date,
+    /// Whether a file without a published digest is taken as it is.
+    pub trust_on_first_use: bool,
+}
+
+/// Resolves `profile` for all its architectures.
 pub fn resolve(
     profile: &Profile,
     sources: &Sources,
     transport: &Transport,
     registries: &Registries,
     store: &Store,
-    old: Option<&Lock>,
-    now: Date,
+    asked: &Asked<'_>,
 ) -> anyhow::Result<Lock> {
     let mut resolver = Resolver {
         profile,
@@ -35,8 +45,7 @@ pub fn resolve(
         transport,
         registries,
         store,
-        old,
-        now,
+        asked: *asked,
         archives: BTreeMap::new(),
     };
     let mut arch = BTreeMap::new();
@@ -69,8 +78,7 @@ struct Resolver<'a> {
     transport: &'a Transport,
     registries: &'a Registries,
     store: &'a Store,
-    old: Option<&'a Lock>,
-    now: Date,
+    asked: Asked<'a>,
     archives: BTreeMap<String, LockedArchive>,
 }
 
@@ -110,7 +118,10 @@ impl Resolver<'_> {
         };
         let (listed, charts) = context.list(arch)?;
         let mut images = Vec::new();
-        for (name, from) in listed.iter().filter_map(|l| Some((&l.entry.name, l.entry.from.as_ref()?))) {
+        for (name, from) in listed
+            .iter()
+            .filter_map(|l| Some((&l.entry.name, l.entry.from.as_ref()?)))
+        {
             let composed = self.composed(from, &debian, arch);
             images.push(LockedImage {
                 name: name.clone(),
@@ -193,6 +204,7 @@ impl Resolver<'_> {
         let mut specs = Vec::new();
         for (((name, archive), keyring), reader) in debian.iter().zip(&keyrings).zip(&mirrors) {
             let before = self
+                .asked
                 .old
                 .iter()
                 .flat_map(|old| &old.archives)
@@ -207,7 +219,7 @@ impl Resolver<'_> {
                 reader,
             });
         }
-        let opened = Opened::open(&specs, arch.as_str(), self.now)?;
+        let opened = Opened::open(&specs, arch.as_str(), self.asked.now)?;
         let named = opened
             .archives
             .iter()
@@ -220,25 +232,29 @@ impl Resolver<'_> {
     fn file(&self, wanted: &Wanted<'_>, arch: Arch) -> anyhow::Result<LockedFile> {
         let path = self.expand(wanted.path, arch)?;
         let url = self.sources.url(wanted.source, &path)?;
-        let sha256 = match wanted.sha256 {
-            Some(sha256) if digest::is_sha256(sha256) => sha256.clone(),
-            Some(sha256) => {
-                bail!("{sha256:?}, given for {path}, is not a SHA-256 in lower-case hexadecimal")
-            }
-            None => {
-                let sums = match wanted.sums {
-                    Some(sums) => self.expand(sums, arch)?,
-                    None => format!("{path}.sha256"),
-                };
-                let text = self
-                    .transport
-                    .get(&self.sources.url(wanted.source, &sums)?)?;
-                let name = path.rsplit('/').next().unwrap_or(&path);
-                let found = published_digest(&String::from_utf8_lossy(&text), name);
-                found.with_context(|| format!("{sums} has no SHA-256 for {name}"))?
-            }
+        let sums = wanted
+            .sums
+            .map(|sums| self.expand(sums, arch))
+            .transpose()?;
+        let file = published::File {
+            url: &url,
+            path: &path,
+            sha256: wanted.sha256.map(String::as_str),
+            sums: sums.as_deref(),
+            own: self
+                .profile
+                .sources
+                .get(wanted.source)
+                .is_some_and(|s| s.path.is_some()),
         };
-        let size = self.transport.size(&url)?;
+        let place = published::Place {
+            sources: self.sources,
+            source: wanted.source,
+            transport: self.transport,
+            store: self.store,
+            trust_on_first_use: self.asked.trust_on_first_use,
+        };
+        let (sha256, size) = place.digest(&file)?;
         let (source, to) = (wanted.source.to_owned(), wanted.to.to_owned());
         let member = wanted
             .member
@@ -291,42 +307,5 @@ struct Mirror<'a> {
 impl ArchiveReader for Mirror<'_> {
     fn read(&self, path: &str) -> anyhow::Result<Vec<u8>> {
         self.transport.get(&self.sources.url(self.name, path)?)
-    }
-}
-
-/// The digest in a checksum file: either nothing but the digest, or lines of digest and file name.
-fn published_digest(text: &str, name: &str) -> Option<String> {
-    let mut lines = text.lines().filter_map(|line| {
-        let (digest, rest) = line
-            .trim()
-            .split_once(char::is_whitespace)
-            .unwrap_or((line.trim(), ""));
-        digest::is_sha256(digest).then_some((digest, rest.trim().trim_start_matches('*')))
-    });
-    let fits = |file: &str| file.is_empty() || file == name || file.ends_with(&format!("/{name}"));
-    lines
-        .find(|(_, file)| fits(file))
-        .map(|(digest, _)| digest.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digests_are_found_in_both_kinds_of_checksum_file() {
-        let (a, b) = ("a".repeat(64), "b".repeat(64));
-        let check = |text: &str, expected: Option<&str>| {
-            assert_eq!(
-                published_digest(text, "kubelet").as_deref(),
-                expected,
-                "{text}"
-            );
-        };
-        check(&a, Some(&a));
-        check(&format!("{a}\n"), Some(&a));
-        check(&format!("{a}  kubectl\n{b} *./kubelet\n"), Some(&b));
-        check(&format!("{a}  kubectl\n"), None);
-        check("not a digest", None);
     }
 }

@@ -111,7 +111,7 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
         ControlPlane::Profile => None,
         ControlPlane::Kubeadm => Some(kubeadm::images(&kubernetes, &image_repository)?),
     };
-    let pause = pause.or_else(|| computed.as_ref().map(|computed| computed.pause.clone()));
+    let pause = pause.or_else(|| Some(own_pause(&computed.as_ref()?.pause, &sources)));
     let pause = pause.context("the profile names no pause image")?;
     let mut all = BTreeMap::new();
     let mut disk = DiskFile::default();
@@ -156,17 +156,31 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
     })
 }
 
+/// kubeadm's pause image, or what a document names in its place.
+fn own_pause(pause: &str, sources: &[Source]) -> String {
+    let repository = |name: &str| name.rsplit_once(':').map(|(name, _)| name.to_owned());
+    let named = sources
+        .iter()
+        .flat_map(|source| &source.document.value.images);
+    let own = named
+        .filter(|image| repository(&image.name) == repository(pause))
+        .last();
+    own.map_or(pause.to_owned(), |image| image.name.clone())
+}
+
 /// The control plane's images, but for those that a document names itself.
 fn of_kubeadm(images: Vec<String>, version: &str, sources: &[Source]) -> Layer {
     let repository = |name: &str| {
         let parsed = Reference::parse(name).ok()?;
         Some((parsed.registry, parsed.repository))
     };
-    let named = sources.iter().flat_map(|source| &source.document.value.images);
+    let named = sources
+        .iter()
+        .flat_map(|source| &source.document.value.images);
     let named: BTreeSet<_> = named.filter_map(|image| repository(&image.name)).collect();
-    let left = images.into_iter().filter(|name| {
-        repository(name).is_none_or(|repository| !named.contains(&repository))
-    });
+    let left = images
+        .into_iter()
+        .filter(|name| repository(name).is_none_or(|repository| !named.contains(&repository)));
     let images: Vec<ImageEntry> = left.map(ImageEntry::pulled).collect();
     let origin = |image: &ImageEntry| (image.name.clone(), format!("kubeadm {version}"));
     Layer {
@@ -245,7 +259,10 @@ fn parts(dir: &Path, file: ProfileFile, origins: BTreeMap<String, String>) -> Pa
     });
     let mut images = file.images;
     for image in &mut images {
-        for path in [&mut image.layout, &mut image.archive].into_iter().flatten() {
+        for path in [&mut image.layout, &mut image.archive]
+            .into_iter()
+            .flatten()
+        {
             *path = dir.join(&*path).to_string_lossy().into_owned();
         }
     }

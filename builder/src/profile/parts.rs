@@ -78,7 +78,9 @@ impl Parts {
         put(&mut self.charts, &later.charts, |a, b| {
             (&a.dir, &a.entry.chart, &a.entry.name) == (&b.dir, &b.entry.chart, &b.entry.name)
         });
-        put(&mut self.signatures, &later.signatures, |a, b| a.images == b.images);
+        put(&mut self.signatures, &later.signatures, |a, b| {
+            a.images == b.images
+        });
         put(&mut self.overlays, &later.overlays, |a, b| a == b);
         put(&mut self.initrd_overlays, &later.initrd_overlays, |a, b| {
             a == b

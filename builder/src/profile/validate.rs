@@ -240,7 +240,11 @@ impl<'a> Checks<'a> {
             if let Err(error) = Reference::parse(&image.name) {
                 self.fault(key, error.to_string(), "write REGISTRY/PATH:TAG");
             }
-            let places = [image.from.is_some(), image.layout.is_some(), image.archive.is_some()];
+            let places = [
+                image.from.is_some(),
+                image.layout.is_some(),
+                image.archive.is_some(),
+            ];
             if places.into_iter().filter(|is| *is).count() > 1 {
                 let message = format!("image {} comes from more than one place", image.name);
                 let hint = "keep one of from, layout and archive";

@@ -46,7 +46,11 @@ impl Access {
             }
             let source = profile.sources.get(name);
             let mut authorities = certs_d(&parsed)?;
-            authorities.extend(source.and_then(|source| source.ca.clone()).map(PathBuf::from));
+            authorities.extend(
+                source
+                    .and_then(|source| source.ca.clone())
+                    .map(PathBuf::from),
+            );
             places.push(Place {
                 name: name.to_owned(),
                 origin: parsed.origin().ascii_serialization(),
@@ -72,9 +76,13 @@ impl Access {
                 let text = std::fs::read(path).with_context(reading)?;
                 let certificates = Certificate::from_pem_bundle(&text).with_context(reading)?;
                 if certificates.is_empty() {
-                    return Err(anyhow::anyhow!("there is no certificate in it")).with_context(reading);
+                    return Err(anyhow::anyhow!("there is no certificate in it"))
+                        .with_context(reading);
                 }
-                found.entry(place.origin.clone()).or_default().extend(certificates);
+                found
+                    .entry(place.origin.clone())
+                    .or_default()
+                    .extend(certificates);
             }
         }
         Ok(found)
@@ -83,7 +91,10 @@ impl Access {
     /// The headers with which `url` is asked.
     pub(super) fn headers(&self, url: &Url) -> anyhow::Result<HeaderMap> {
         let mut headers = HeaderMap::new();
-        let login = self.logins.iter().find(|login| Some(login.machine.as_str()) == url.host_str());
+        let login = self
+            .logins
+            .iter()
+            .find(|login| Some(login.machine.as_str()) == url.host_str());
         if let Some(login) = login {
             headers.insert(AUTHORIZATION, basic(&login.login, &login.password)?);
         }
@@ -105,7 +116,9 @@ fn from_environment(
 ) -> anyhow::Result<(HeaderName, HeaderValue)> {
     let variable = &header.env;
     let Ok(secret) = std::env::var(variable) else {
-        bail!("source {source} sends header {name} from the environment variable {variable}, which is not set");
+        bail!(
+            "source {source} sends header {name} from the environment variable {variable}, which is not set"
+        );
     };
     let name = HeaderName::from_bytes(name.as_bytes())
         .with_context(|| format!("{name:?} of source {source} is no header's name"))?;
@@ -132,16 +145,16 @@ pub(crate) fn sensitive(text: &str) -> anyhow::Result<HeaderValue> {
     Ok(value)
 }
 
-/// Takes user name and password out of a URL.
-pub(super) fn take_userinfo(url: &mut Url) -> Option<(String, Secret)> {
+/// Takes user name and password out of a URL, and gives them as a header's value.
+pub(super) fn take_userinfo(url: &mut Url) -> anyhow::Result<Option<HeaderValue>> {
     if url.username().is_empty() && url.password().is_none() {
-        return None;
+        return Ok(None);
     }
     let user = decode(url.username());
     let password = Secret::new(decode(url.password().unwrap_or_default()));
     // A URL with a host always takes them.
     let _ = url.set_username("").and_then(|()| url.set_password(None));
-    Some((user, password))
+    basic(&user, &password).map(Some)
 }
 
 /// Undoes percent-encoding.
@@ -150,7 +163,9 @@ fn decode(text: &str) -> String {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let digits = bytes.get(at + 1..at + 3).and_then(|d| std::str::from_utf8(d).ok());
+        let digits = bytes
+            .get(at + 1..at + 3)
+            .and_then(|d| std::str::from_utf8(d).ok());
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match byte.filter(|_| bytes[at] == b'%') {
             Some(byte) => {
@@ -179,7 +194,9 @@ fn certs_d(url: &Url) -> anyhow::Result<Vec<PathBuf>> {
             continue;
         };
         for entry in entries {
-            let path = entry.with_context(|| format!("reading {base}/{host}"))?.path();
+            let path = entry
+                .with_context(|| format!("reading {base}/{host}"))?
+                .path();
             found.extend(path.extension().is_some_and(|e| e == "crt").then_some(path));
         }
     }

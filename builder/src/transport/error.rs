@@ -1,8 +1,8 @@
 //! Why a request failed, in words without secrets.
 
+use reqwest::Url;
 use reqwest::blocking::Response;
 use reqwest::header::HeaderMap;
-use reqwest::Url;
 use std::io;
 use std::time::Duration;
 
@@ -115,20 +115,18 @@ pub(crate) fn broken(url: &str, source: io::Error) -> TransportError {
 }
 
 /// The URL without credentials and query.
-pub(super) fn shown(url: &str) -> String {
-    let Ok(mut parsed) = Url::parse(url) else {
-        // It never was a URL; what is before an @ may be a password all the same.
+pub(crate) fn shown(url: &str) -> String {
+    let known = |parsed: &Url| matches!(parsed.scheme(), "http" | "https" | "file");
+    let Some(mut parsed) = Url::parse(url).ok().filter(known) else {
+        // It never was a URL of ours; what is before an @ may be a password all the same.
         return url.rsplit('@').next().unwrap_or(url).to_owned();
     };
-    let hidden = parsed.set_username("").and_then(|()| parsed.set_password(None));
+    // A URL without a host has no credentials, and takes none.
+    let _ = parsed.set_username("");
+    let _ = parsed.set_password(None);
     parsed.set_query(None);
     parsed.set_fragment(None);
-    match hidden {
-        // `https://host` is shown as it was written, without the slash that a parser adds.
-        Ok(()) if !url.ends_with('/') => parsed.as_str().trim_end_matches('/').to_owned(),
-        // A URL without a host has no credentials.
-        _ => parsed.into(),
-    }
+    parsed.into()
 }
 
 /// Turns an answer into an error unless it is a success.
@@ -186,7 +184,7 @@ mod tests {
     fn no_credential_of_a_url_is_shown() {
         let check = |url: &str, expected: &str| assert_eq!(shown(url), expected);
         check("https://u:p@h.example/a?sig=s#f", "https://h.example/a");
-        check("https://h.example", "https://h.example");
+        check("https://h.example", "https://h.example/");
         check("file:///a/b", "file:///a/b");
         check("u:p@h.example", "h.example");
     }
@@ -196,16 +194,22 @@ mod tests {
     fn a_date_to_wait_for_counts_from_the_servers_own() {
         let check = |pairs: &[(&'static str, &'static str)], expected: Option<u64>| {
             let value = |text: &&'static str| reqwest::header::HeaderValue::from_static(text);
-            let headers = pairs.iter().map(|(name, text)| {
-                (reqwest::header::HeaderName::from_static(name), value(text))
-            });
+            let headers = pairs
+                .iter()
+                .map(|(name, text)| (reqwest::header::HeaderName::from_static(name), value(text)));
             let found = retry_after(&headers.collect());
             assert_eq!(found.map(|pause| pause.as_secs()), expected, "{pairs:?}");
         };
         check(&[("retry-after", "7")], Some(7));
         let date = ("date", "Sat, 21 Nov 2026 14:00:00 GMT");
-        check(&[("retry-after", "Sat, 21 Nov 2026 14:00:30 GMT"), date], Some(30));
-        check(&[("retry-after", "Sat, 21 Nov 2026 13:00:00 GMT"), date], None);
+        check(
+            &[("retry-after", "Sat, 21 Nov 2026 14:00:30 GMT"), date],
+            Some(30),
+        );
+        check(
+            &[("retry-after", "Sat, 21 Nov 2026 13:00:00 GMT"), date],
+            None,
+        );
         check(&[("retry-after", "soon"), date], None);
         check(&[], None);
     }

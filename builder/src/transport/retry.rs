@@ -44,12 +44,18 @@ impl Patience {
             return Err(error.into());
         }
         let pause = match &error {
-            TransportError::Status { retry_after: Some(pause), .. } if *pause > LONGEST => {
+            TransportError::Status {
+                retry_after: Some(pause),
+                ..
+            } if *pause > LONGEST => {
                 let most = LONGEST.as_secs();
                 let why = format!("it is not waited for longer than {most} s: try again later");
                 return Err(anyhow::Error::new(error).context(why));
             }
-            TransportError::Status { retry_after: Some(pause), .. } => *pause,
+            TransportError::Status {
+                retry_after: Some(pause),
+                ..
+            } => *pause,
             _ => self.pause,
         };
         tracing::debug!("{:#}; trying again in {pause:?}", anyhow::anyhow!(error));

@@ -72,7 +72,8 @@ fn float(value: Option<&Value>) -> f64 {
 
 /// An argument by its place; `name` is the function's.
 fn arg<'a>(args: &'a [Value], at: usize, name: &str) -> Result<&'a Value, TemplateError> {
-    args.get(at).ok_or_else(|| fail(format!("{name} has too few arguments")))
+    args.get(at)
+        .ok_or_else(|| fail(format!("{name} has too few arguments")))
 }
 
 fn list<'a>(value: Option<&'a Value>) -> &'a [Value] {
@@ -112,7 +113,9 @@ pub(super) fn from_json(value: &serde_json::Value) -> Value {
         serde_json::Value::String(s) => string(s),
         serde_json::Value::Array(items) => Value::List(items.iter().map(from_json).collect()),
         serde_json::Value::Object(entries) => {
-            let entries = entries.iter().map(|(key, v)| (key.as_str().into(), from_json(v)));
+            let entries = entries
+                .iter()
+                .map(|(key, v)| (key.as_str().into(), from_json(v)));
             Value::Map(Arc::new(entries.collect()))
         }
     }

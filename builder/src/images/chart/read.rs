@@ -88,7 +88,9 @@ impl Chart {
                 continue;
             }
             let chart_of = Chart::parse(files, depth + 1);
-            chart.charts.push(chart_of.with_context(|| format!("reading charts/{folder}"))?);
+            chart
+                .charts
+                .push(chart_of.with_context(|| format!("reading charts/{folder}"))?);
         }
         Ok(chart)
     }
@@ -97,11 +99,12 @@ impl Chart {
 fn yaml(chart: &str, path: &str, bytes: &[u8]) -> Result<Value, ChartError> {
     let text = String::from_utf8_lossy(bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|source| ChartError::Yaml {
-        chart: chart.to_owned(),
-        path: path.to_owned(),
-        source,
-    })?;
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|source| ChartError::Yaml {
+            chart: chart.to_owned(),
+            path: path.to_owned(),
+            source,
+        })?;
     Ok(documents.into_iter().next().unwrap_or(Value::Null))
 }
 
@@ -153,7 +156,9 @@ fn unpack(bytes: &[u8]) -> anyhow::Result<Files> {
         };
         let path = path.to_owned();
         let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).with_context(|| format!("reading {path}"))?;
+        entry
+            .read_to_end(&mut bytes)
+            .with_context(|| format!("reading {path}"))?;
         held += bytes.len() as u64;
         if held > LIMIT {
             bail!("the chart has more than {LIMIT} bytes");

@@ -1,6 +1,6 @@
 //! From a chart and values to manifests: Go's templates with Helm's objects around them.
 
-use super::functions::{self, from_json};
+use super::functions::{self, Given, from_json};
 use super::values::{Scope, merge, scopes};
 use super::{Chart, ChartError};
 use gotmpl::{FuncMap, MissingKey, Template, TemplateError, Value};
@@ -123,7 +123,9 @@ fn objects(scope: &Scope<'_>, release: &Release, path: &str) -> serde_json::Valu
     let mut chart = serde_json::Map::new();
     for (key, value) in scope.chart.metadata.as_object().into_iter().flatten() {
         let mut name = key.clone();
-        name[..1].make_ascii_uppercase();
+        if let Some(first) = name.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
         chart.insert(name, value.clone());
     }
     json!({
@@ -150,20 +152,39 @@ fn objects(scope: &Scope<'_>, release: &Release, path: &str) -> serde_json::Valu
 
 fn kube_version(version: &str) -> serde_json::Value {
     let mut numbers = version.trim_start_matches('v').split('.');
-    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    let (major, minor) = (
+        numbers.next().unwrap_or_default(),
+        numbers.next().unwrap_or_default(),
+    );
     json!({"Version": version, "GitVersion": version, "Major": major, "Minor": minor})
 }
 
 /// What every cluster of the versions in question serves, and what the profile says.
 fn api_versions(release: &Release) -> Vec<String> {
     let common = [
-        "v1", "admissionregistration.k8s.io/v1", "apiextensions.k8s.io/v1", "apiregistration.k8s.io/v1",
-        "apps/v1", "authentication.k8s.io/v1", "authorization.k8s.io/v1", "autoscaling/v1",
-        "batch/v1", "certificates.k8s.io/v1", "coordination.k8s.io/v1", "events.k8s.io/v1",
-        "networking.k8s.io/v1", "node.k8s.io/v1", "rbac.authorization.k8s.io/v1",
-        "scheduling.k8s.io/v1", "storage.k8s.io/v1",
+        "v1",
+        "admissionregistration.k8s.io/v1",
+        "apiextensions.k8s.io/v1",
+        "apiregistration.k8s.io/v1",
+        "apps/v1",
+        "authentication.k8s.io/v1",
+        "authorization.k8s.io/v1",
+        "autoscaling/v1",
+        "batch/v1",
+        "certificates.k8s.io/v1",
+        "coordination.k8s.io/v1",
+        "events.k8s.io/v1",
+        "networking.k8s.io/v1",
+        "node.k8s.io/v1",
+        "rbac.authorization.k8s.io/v1",
+        "scheduling.k8s.io/v1",
+        "storage.k8s.io/v1",
     ];
-    let minor = release.kubernetes.split('.').nth(1).and_then(|n| n.parse::<u32>().ok());
+    let minor = release
+        .kubernetes
+        .split('.')
+        .nth(1)
+        .and_then(|n| n.parse::<u32>().ok());
     let since = |least: u32, api: &str| minor.filter(|n| *n >= least).map(|_| api.to_owned());
     let until = |most: u32, api: &str| minor.filter(|n| *n <= most).map(|_| api.to_owned());
     let dated = [
@@ -179,7 +200,10 @@ fn api_versions(release: &Release) -> Vec<String> {
     ];
     let common = common.iter().map(|api| (*api).to_owned());
     let given = release.api_versions.iter().cloned();
-    common.chain(dated.into_iter().flatten()).chain(given).collect()
+    common
+        .chain(dated.into_iter().flatten())
+        .chain(given)
+        .collect()
 }
 
 /// Go calls methods with arguments where this engine knows functions alone; and changes values in place, which is
@@ -223,8 +247,10 @@ fn all_functions(engine: &Arc<Engine>, scopes: &[Scope<'_>], release: &Release) 
             Ok(Value::Bool(known.iter().any(fits)))
         }),
     );
-    let files: BTreeMap<String, BTreeMap<String, String>> =
-        scopes.iter().map(|s| (s.path.clone(), s.chart.files.clone())).collect();
+    let files: BTreeMap<String, BTreeMap<String, String>> = scopes
+        .iter()
+        .map(|s| (s.path.clone(), s.chart.files.clone()))
+        .collect();
     let files = Arc::new(files);
     let of = files.clone();
     put(
@@ -270,9 +296,11 @@ fn glob_pattern(glob: &str) -> Option<Regex> {
     Regex::new(&format!("^{pattern}$")).ok()
 }
 
-fn include(engine: &Weak<Engine>, args: &[Value]) -> gotmpl::error::Result<Value> {
+fn include(engine: &Weak<Engine>, args: &[Value]) -> Given {
     let [Value::String(name), data] = args else {
-        return Err(TemplateError::Exec("include takes a name and a value".into()));
+        return Err(TemplateError::Exec(
+            "include takes a name and a value".into(),
+        ));
     };
     deeper(engine, |engine| {
         let template = engine.template.get().ok_or_else(gone)?;
@@ -281,7 +309,7 @@ fn include(engine: &Weak<Engine>, args: &[Value]) -> gotmpl::error::Result<Value
 }
 
 /// Renders a text as if it were a template of the chart.
-fn tpl(engine: &Weak<Engine>, args: &[Value]) -> gotmpl::error::Result<Value> {
+fn tpl(engine: &Weak<Engine>, args: &[Value]) -> Given {
     let [text, data] = args else {
         return Err(TemplateError::Exec("tpl takes a text and a value".into()));
     };
@@ -307,11 +335,13 @@ fn gone() -> TemplateError {
 
 fn deeper(
     engine: &Weak<Engine>,
-    run: impl FnOnce(&Engine) -> gotmpl::error::Result<String>,
-) -> gotmpl::error::Result<Value> {
+    run: impl FnOnce(&Engine) -> Result<String, TemplateError>,
+) -> Given {
     let engine = engine.upgrade().ok_or_else(gone)?;
     if engine.depth.fetch_add(1, Ordering::Relaxed) > DEEPEST {
-        return Err(TemplateError::Exec("templates include each other without end".into()));
+        return Err(TemplateError::Exec(
+            "templates include each other without end".into(),
+        ));
     }
     let text = run(&engine);
     engine.depth.fetch_sub(1, Ordering::Relaxed);

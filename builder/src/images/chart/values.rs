@@ -37,15 +37,18 @@ fn descend<'a>(
         let name = dependency["name"].as_str().unwrap_or_default();
         if !chart.charts.iter().any(|child| child.name == name) {
             let path = format!("chart {path} depends on chart {name}, which is not in its charts/");
-            return Err(ChartError::Malformed(format!("{path}: run `helm dependency build`")));
+            return Err(ChartError::Malformed(format!(
+                "{path}: run `helm dependency build`"
+            )));
         }
     }
     for child in &chart.charts {
         let named = |dependency: &&Value| dependency["name"].as_str() == Some(&child.name);
-        let entries: Vec<Option<&Value>> = match dependencies.iter().filter(named).collect::<Vec<_>>() {
-            entries if entries.is_empty() => vec![None],
-            entries => entries.into_iter().map(Some).collect(),
-        };
+        let entries: Vec<Option<&Value>> =
+            match dependencies.iter().filter(named).collect::<Vec<_>>() {
+                entries if entries.is_empty() => vec![None],
+                entries => entries.into_iter().map(Some).collect(),
+            };
         for entry in entries {
             let on = entry.is_none_or(|entry| is_on(entry, &values));
             let alias = entry.and_then(|entry| entry["alias"].as_str());
@@ -54,7 +57,8 @@ fn descend<'a>(
                 continue;
             }
             let imports = entry.map(|entry| &entry["import-values"]);
-            if imports.is_some_and(|imports| imports.as_array().is_some_and(|all| !all.is_empty())) {
+            if imports.is_some_and(|imports| imports.as_array().is_some_and(|all| !all.is_empty()))
+            {
                 return Err(ChartError::Malformed(format!(
                     "chart {path} imports values of chart {key}, which seedbed cannot do: render it with \
                      helm and list the result below manifests:"
@@ -87,8 +91,14 @@ fn descend<'a>(
 /// The first condition that says anything decides, then tags, and else it is on.
 fn is_on(dependency: &Value, values: &Value) -> bool {
     let conditions = dependency["condition"].as_str().unwrap_or_default();
-    for condition in conditions.split(',').map(str::trim).filter(|c| !c.is_empty()) {
-        let found = condition.split('.').try_fold(values, |value, key| value.get(key));
+    for condition in conditions
+        .split(',')
+        .map(str::trim)
+        .filter(|c| !c.is_empty())
+    {
+        let found = condition
+            .split('.')
+            .try_fold(values, |value, key| value.get(key));
         if let Some(on) = found.and_then(Value::as_bool) {
             return on;
         }

@@ -86,7 +86,9 @@ fn wait(child: &mut Child, program: &str) -> anyhow::Result<bool> {
             return Ok(status.success());
         }
         if start.elapsed() > PATIENCE {
-            child.kill().with_context(|| format!("stopping {program}"))?;
+            child
+                .kill()
+                .with_context(|| format!("stopping {program}"))?;
             child.wait().context("waiting for it")?;
             bail!("{program} did not answer within {} s", PATIENCE.as_secs());
         }

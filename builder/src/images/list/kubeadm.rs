@@ -101,16 +101,44 @@ mod tests {
             let found = images(version, repository).unwrap();
             let components = COMPONENTS.map(|name| format!("{repository}/{name}:{version}"));
             let mut expected = components.to_vec();
-            expected.extend([format!("{repository}/{coredns}"), format!("{repository}/{pause}")]);
+            expected.extend([
+                format!("{repository}/{coredns}"),
+                format!("{repository}/{pause}"),
+            ]);
             assert_eq!(found.images, expected);
             assert_eq!(found.pause, format!("{repository}/{pause}"));
         };
         check("v1.20.2", "k8s.gcr.io", "coredns:1.7.0", "pause:3.2");
-        check("v1.30.4", "registry.k8s.io", "coredns/coredns:v1.11.1", "pause:3.9");
-        check("v1.30.5", "registry.k8s.io", "coredns/coredns:v1.11.3", "pause:3.9");
-        check("v1.31.0", "registry.k8s.io", "coredns/coredns:v1.11.1", "pause:3.10");
-        check("v1.34.1", "registry.k8s.io", "coredns/coredns:v1.12.1", "pause:3.10.1");
-        check("v1.34.1", "harbor.example/k8s", "coredns:v1.12.1", "pause:3.10.1");
+        check(
+            "v1.30.4",
+            "registry.k8s.io",
+            "coredns/coredns:v1.11.1",
+            "pause:3.9",
+        );
+        check(
+            "v1.30.5",
+            "registry.k8s.io",
+            "coredns/coredns:v1.11.3",
+            "pause:3.9",
+        );
+        check(
+            "v1.31.0",
+            "registry.k8s.io",
+            "coredns/coredns:v1.11.1",
+            "pause:3.10",
+        );
+        check(
+            "v1.34.1",
+            "registry.k8s.io",
+            "coredns/coredns:v1.12.1",
+            "pause:3.10.1",
+        );
+        check(
+            "v1.34.1",
+            "harbor.example/k8s",
+            "coredns:v1.12.1",
+            "pause:3.10.1",
+        );
     }
 
     /// R021: any version is a string, and what is not known is said.

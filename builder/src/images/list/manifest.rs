@@ -29,7 +29,10 @@ pub fn images(text: &str) -> anyhow::Result<Vec<(String, Option<usize>)>> {
 /// Every document that is not empty.
 pub(crate) fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).context("reading YAML")?;
-    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+    Ok(documents
+        .into_iter()
+        .filter(|document| !document.is_null())
+        .collect())
 }
 
 fn collect(value: &Value, found: &mut Vec<String>) {
@@ -48,7 +51,10 @@ fn collect(value: &Value, found: &mut Vec<String>) {
                 found.extend(images.filter_map(Value::as_str).map(str::to_owned));
             }
             let volumes = map.get("volumes").and_then(Value::as_array);
-            let images = volumes.into_iter().flatten().map(|v| &v["image"]["reference"]);
+            let images = volumes
+                .into_iter()
+                .flatten()
+                .map(|v| &v["image"]["reference"]);
             found.extend(images.filter_map(Value::as_str).map(str::to_owned));
             map.values().for_each(|child| collect(child, found));
         }
@@ -66,7 +72,9 @@ fn is_test_hook(value: &Value) -> bool {
 fn line_of(text: &str, image: &str) -> Option<usize> {
     let names = |line: &str| {
         let line = line.trim_start().trim_start_matches("- ").trim_start();
-        let value = line.strip_prefix("image:").or_else(|| line.strip_prefix("reference:"));
+        let value = line
+            .strip_prefix("image:")
+            .or_else(|| line.strip_prefix("reference:"));
         value.is_some_and(|value| {
             let value = value.split(" #").next().unwrap_or_default().trim();
             value.trim_matches(['"', '\'']) == image

@@ -88,11 +88,16 @@ mod tests {
             service: service.map(Into::into),
             scope: scope.map(Into::into),
         };
-        let check = |header, expected: &[Challenge]| assert_eq!(parse([header]), expected, "{header}");
+        let check =
+            |header, expected: &[Challenge]| assert_eq!(parse([header]), expected, "{header}");
         check("Basic realm=\"a, b\"", &[Challenge::Basic]);
         check(
             "Bearer realm=\"https://a/t\",service=\"r\",scope=\"repository:a/b:pull,push\"",
-            &[bearer("https://a/t", Some("r"), Some("repository:a/b:pull,push"))],
+            &[bearer(
+                "https://a/t",
+                Some("r"),
+                Some("repository:a/b:pull,push"),
+            )],
         );
         check(
             "Negotiate, bearer Realm=https://a/t , Basic realm=x",

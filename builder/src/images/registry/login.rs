@@ -48,9 +48,17 @@ impl Door<'_> {
                     return access::basic(user, password);
                 }
                 (Challenge::Basic, _) => {}
-                (Challenge::Bearer { realm, service, scope }, _) => {
+                (
+                    Challenge::Bearer {
+                        realm,
+                        service,
+                        scope,
+                    },
+                    _,
+                ) => {
                     let scope = scope.clone();
-                    let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", self.repository));
+                    let scope =
+                        scope.unwrap_or_else(|| format!("repository:{}:pull", self.repository));
                     let service = service.as_deref().unwrap_or_default();
                     self.refuse_open_realm(realm, refusal.url(), credential.is_some())?;
                     let token = self.token(realm, service, &scope, credential.as_ref());
@@ -91,21 +99,27 @@ impl Door<'_> {
         };
         let mut url = Url::parse(realm).map_err(|_| anyhow!("the token server has no URL"))?;
         if let Some(Credential::Identity(token)) = credential {
-            form = [
+            // A query has the encoding of a form.
+            let mut pairs = url.clone();
+            pairs.query_pairs_mut().clear().extend_pairs([
                 ("grant_type", "refresh_token"),
                 ("service", service),
                 ("client_id", CLIENT),
                 ("scope", scope),
                 ("refresh_token", token.expose()),
-            ];
+            ]);
+            form = pairs.query().unwrap_or_default().to_owned();
             ask.method = Method::POST;
             ask.form = Some(&form);
         } else {
             let mut query = url.query_pairs_mut();
-            query.append_pair("service", service).append_pair("scope", scope);
+            query
+                .append_pair("service", service)
+                .append_pair("scope", scope);
             drop(query);
             if let Some(Credential::Basic { user, password }) = credential {
-                ask.headers = HeaderMap::from_iter([(AUTHORIZATION, access::basic(user, password)?)]);
+                ask.headers =
+                    HeaderMap::from_iter([(AUTHORIZATION, access::basic(user, password)?)]);
             }
         }
         ask.url = url.as_str();
@@ -120,7 +134,9 @@ impl Door<'_> {
             answer => answer?,
         };
         let token: Option<Token> = serde_json::from_slice(&answer).ok();
-        let token = token.and_then(|t| t.token.or(t.access_token)).filter(|t| !t.is_empty());
+        let token = token
+            .and_then(|t| t.token.or(t.access_token))
+            .filter(|t| !t.is_empty());
         let token = token.context("the token server's answer has no token")?;
         access::sensitive(&format!("Bearer {token}"))
     }

@@ -41,6 +41,16 @@ pub struct Served {
 /// Serves `image` for amd64 and arm64, and gives what amd64 is to get. `machine` is what the config of the
 /// amd64 image says that it is for.
 pub fn serve(server: &Server, image: &Reference, family: &Family, machine: &str) -> Served {
+    serve_both(server, image, family, machine)[0].clone()
+}
+
+/// As [`serve`], and gives what is for amd64 and what is for arm64.
+pub fn serve_both(
+    server: &Server,
+    image: &Reference,
+    family: &Family,
+    machine: &str,
+) -> [Served; 2] {
     let other = put_manifest(server, image, family, "arm64", "arm64");
     let served = put_manifest(server, image, family, "amd64", machine);
     let entry = |served: &Served, arch: &str| {
@@ -58,7 +68,7 @@ pub fn serve(server: &Server, image: &Reference, family: &Family, machine: &str)
     });
     let path = format!("/v2/{}/manifests/{}", image.repository, image.tag);
     server.answer(&path, document(&index, family.index));
-    served
+    [served, other]
 }
 
 /// Where the manifest with this digest is.
@@ -69,6 +79,45 @@ pub fn manifest_path(image: &Reference, sha256: &str) -> String {
 /// Where the blob with this digest is.
 pub fn blob_path(image: &Reference, sha256: &str) -> String {
     format!("/v2/{}/blobs/sha256:{sha256}", image.repository)
+}
+
+/// Serves a manifest without an index. `machine` is what its config says that it is for.
+pub fn serve_single(server: &Server, image: &Reference, family: &Family, machine: &str) -> Served {
+    let served = put_manifest(server, image, family, machine, machine);
+    let manifest = server.bytes(&manifest_path(image, &served.manifest));
+    let path = format!("/v2/{}/manifests/{}", image.repository, image.tag);
+    server.answer(&path, Answer::File(manifest, family.manifest.to_owned()));
+    served
+}
+
+/// Serves a cosign signature of `digest` beside the image: `payload` and what was made of it.
+pub fn serve_signature(
+    server: &Server,
+    image: &Reference,
+    digest: &str,
+    payload: &str,
+    signature: &str,
+) {
+    let sha256 = digest::sha256(payload.as_bytes());
+    server.put(&blob_path(image, &sha256), payload);
+    server.put(&blob_path(image, &digest::sha256(b"{}")), "{}");
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": OCI.manifest,
+        "config": {
+            "mediaType": OCI.config,
+            "digest": format!("sha256:{}", digest::sha256(b"{}")),
+            "size": 2,
+        },
+        "layers": [{
+            "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
+            "digest": format!("sha256:{sha256}"),
+            "size": payload.len(),
+            "annotations": {"dev.cosignproject.cosign/signature": signature},
+        }],
+    });
+    let path = format!("/v2/{}/manifests/sha256-{digest}.sig", image.repository);
+    server.answer(&path, document(&manifest, OCI.manifest));
 }
 
 fn put_manifest(

@@ -6,30 +6,68 @@ use std::sync::Arc;
 
 pub(super) const TABLE: Table = &[
     ("default", default),
-    ("empty", |a| Ok(Value::Bool(!arg(a, 0, "empty")?.is_truthy()))),
-    ("coalesce", |a| Ok(a.iter().find(|v| v.is_truthy()).cloned().unwrap_or(Value::Nil))),
+    ("empty", |a| {
+        Ok(Value::Bool(!arg(a, 0, "empty")?.is_truthy()))
+    }),
+    ("coalesce", |a| {
+        Ok(a.iter()
+            .find(|v| v.is_truthy())
+            .cloned()
+            .unwrap_or(Value::Nil))
+    }),
     ("all", |a| Ok(Value::Bool(a.iter().all(Value::is_truthy)))),
     ("any", |a| Ok(Value::Bool(a.iter().any(Value::is_truthy)))),
     ("ternary", ternary),
     ("required", required),
-    ("fail", |a| Err(fail(format!("the chart refuses: {}", text(a.first()))))),
+    ("fail", |a| {
+        Err(fail(format!("the chart refuses: {}", text(a.first()))))
+    }),
     ("lookup", |_| of_map(Entries::new())),
     ("dict", dict),
-    ("get", |a| Ok(map(a.first()).get(text(a.get(1)).as_str()).cloned().unwrap_or(string("")))),
-    ("hasKey", |a| Ok(Value::Bool(map(a.first()).contains_key(text(a.get(1)).as_str())))),
-    ("keys", |a| of_list(a.iter().flat_map(|d| map(Some(d)).into_keys()).map(Value::String))),
+    ("get", |a| {
+        Ok(map(a.first())
+            .get(text(a.get(1)).as_str())
+            .cloned()
+            .unwrap_or(string("")))
+    }),
+    ("hasKey", |a| {
+        Ok(Value::Bool(
+            map(a.first()).contains_key(text(a.get(1)).as_str()),
+        ))
+    }),
+    ("keys", |a| {
+        of_list(
+            a.iter()
+                .flat_map(|d| map(Some(d)).into_keys())
+                .map(Value::String),
+        )
+    }),
     ("values", |a| of_list(map(a.first()).into_values())),
     ("pluck", |a| {
         let key = text(a.first());
-        of_list(a.iter().skip(1).filter_map(|d| map(Some(d)).get(key.as_str()).cloned()))
+        of_list(
+            a.iter()
+                .skip(1)
+                .filter_map(|d| map(Some(d)).get(key.as_str()).cloned()),
+        )
     }),
     ("pick", |a| {
         let keys: Vec<String> = a.iter().skip(1).map(|k| text(Some(k))).collect();
-        of_map(map(a.first()).into_iter().filter(|(k, _)| keys.iter().any(|n| **n == **k)).collect())
+        of_map(
+            map(a.first())
+                .into_iter()
+                .filter(|(k, _)| keys.iter().any(|n| **n == **k))
+                .collect(),
+        )
     }),
     ("omit", |a| {
         let keys: Vec<String> = a.iter().skip(1).map(|k| text(Some(k))).collect();
-        of_map(map(a.first()).into_iter().filter(|(k, _)| !keys.iter().any(|n| **n == **k)).collect())
+        of_map(
+            map(a.first())
+                .into_iter()
+                .filter(|(k, _)| !keys.iter().any(|n| **n == **k))
+                .collect(),
+        )
     }),
     ("merge", |a| merged(a, false)),
     ("mustMerge", |a| merged(a, false)),
@@ -56,13 +94,23 @@ pub(super) const TABLE: Table = &[
     ("dig", dig),
     ("kindOf", |a| Ok(string(kind(arg(a, 0, "kindOf")?)))),
     ("typeOf", |a| Ok(string(kind(arg(a, 0, "typeOf")?)))),
-    ("kindIs", |a| Ok(Value::Bool(text(a.first()) == kind(arg(a, 1, "kindIs")?)))),
-    ("typeIs", |a| Ok(Value::Bool(text(a.first()) == kind(arg(a, 1, "typeIs")?)))),
-    ("deepEqual", |a| Ok(Value::Bool(arg(a, 0, "deepEqual")? == arg(a, 1, "deepEqual")?))),
+    ("kindIs", |a| {
+        Ok(Value::Bool(text(a.first()) == kind(arg(a, 1, "kindIs")?)))
+    }),
+    ("typeIs", |a| {
+        Ok(Value::Bool(text(a.first()) == kind(arg(a, 1, "typeIs")?)))
+    }),
+    ("deepEqual", |a| {
+        Ok(Value::Bool(
+            arg(a, 0, "deepEqual")? == arg(a, 1, "deepEqual")?,
+        ))
+    }),
 ];
 
 fn in_place(name: &str) -> gotmpl::TemplateError {
-    fail(format!("{name} changes a value in place that is no variable, which is not possible here"))
+    fail(format!(
+        "{name} changes a value in place that is no variable, which is not possible here"
+    ))
 }
 
 fn default(args: &[Value]) -> Given {
@@ -71,7 +119,11 @@ fn default(args: &[Value]) -> Given {
 }
 
 fn ternary(args: &[Value]) -> Given {
-    let at = if arg(args, 2, "ternary")?.is_truthy() { 0 } else { 1 };
+    let at = if arg(args, 2, "ternary")?.is_truthy() {
+        0
+    } else {
+        1
+    };
     Ok(args[at].clone())
 }
 

@@ -9,38 +9,60 @@ pub(super) const TABLE: Table = &[
     ("toYaml", |a| Ok(string(yaml(a.first())?))),
     ("mustToYaml", |a| Ok(string(yaml(a.first())?))),
     ("toYamlPretty", |a| Ok(string(yaml(a.first())?))),
-    ("fromYaml", |a| Ok(parsed(&text(a.first())).unwrap_or(Value::Nil))),
-    ("fromYamlArray", |a| Ok(parsed(&text(a.first())).unwrap_or(Value::Nil))),
+    ("fromYaml", |a| {
+        Ok(parsed(&text(a.first())).unwrap_or(Value::Nil))
+    }),
+    ("fromYamlArray", |a| {
+        Ok(parsed(&text(a.first())).unwrap_or(Value::Nil))
+    }),
     ("toJson", |a| Ok(string(json(a.first())))),
     ("mustToJson", |a| Ok(string(json(a.first())))),
     ("toRawJson", |a| Ok(string(json(a.first())))),
     ("mustToRawJson", |a| Ok(string(json(a.first())))),
     ("toPrettyJson", |a| {
         let value = a.first().map(to_json).unwrap_or_default();
-        Ok(string(serde_json::to_string_pretty(&value).map_err(|e| fail(e.to_string()))?))
+        Ok(string(
+            serde_json::to_string_pretty(&value).map_err(|e| fail(e.to_string()))?,
+        ))
     }),
-    ("fromJson", |a| Ok(parsed(&text(a.first())).unwrap_or(Value::Nil))),
-    ("mustFromJson", |a| parsed(&text(a.first())).ok_or_else(|| fail("it is not JSON"))),
-    ("fromJsonArray", |a| Ok(parsed(&text(a.first())).unwrap_or(Value::Nil))),
+    ("fromJson", |a| {
+        Ok(parsed(&text(a.first())).unwrap_or(Value::Nil))
+    }),
+    ("mustFromJson", |a| {
+        parsed(&text(a.first())).ok_or_else(|| fail("it is not JSON"))
+    }),
+    ("fromJsonArray", |a| {
+        Ok(parsed(&text(a.first())).unwrap_or(Value::Nil))
+    }),
     ("toToml", |_| Ok(string(""))),
     ("b64enc", |a| {
-        Ok(string(base64::engine::general_purpose::STANDARD.encode(text(a.first()))))
+        Ok(string(
+            base64::engine::general_purpose::STANDARD.encode(text(a.first())),
+        ))
     }),
     ("b64dec", |a| {
         let bytes = base64::engine::general_purpose::STANDARD.decode(text(a.first()));
         let bytes = bytes.map_err(|_| fail("it is not base64"))?;
         Ok(string(String::from_utf8_lossy(&bytes)))
     }),
-    ("sha256sum", |a| Ok(string(digest::sha256(text(a.first()).as_bytes())))),
+    ("sha256sum", |a| {
+        Ok(string(digest::sha256(text(a.first()).as_bytes())))
+    }),
     // As long as theirs; none of these is part of an image's name.
-    ("sha1sum", |a| Ok(string(&digest::sha256(text(a.first()).as_bytes())[..40]))),
-    ("adler32sum", |a| Ok(string(&digest::sha256(text(a.first()).as_bytes())[..8]))),
+    ("sha1sum", |a| {
+        Ok(string(&digest::sha256(text(a.first()).as_bytes())[..40]))
+    }),
+    ("adler32sum", |a| {
+        Ok(string(&digest::sha256(text(a.first()).as_bytes())[..8]))
+    }),
     ("randAlphaNum", |a| random(a)),
     ("randAlpha", |a| random(a)),
     ("randNumeric", |a| random(a)),
     ("randAscii", |a| random(a)),
     ("randBytes", |a| random(a)),
-    ("uuidv4", |_| Ok(string("00000000-0000-4000-8000-000000000000"))),
+    ("uuidv4", |_| {
+        Ok(string("00000000-0000-4000-8000-000000000000"))
+    }),
     ("genPrivateKey", |_| Ok(string("key"))),
     ("genCA", |_| certificate()),
     ("genCAWithKey", |_| certificate()),
@@ -50,21 +72,31 @@ pub(super) const TABLE: Table = &[
     ("genSignedCertWithKey", |_| certificate()),
     ("buildCustomCert", |_| certificate()),
     ("derivePassword", |_| Ok(string("password"))),
-    ("htpasswd", |a| Ok(string(format!("{}:password", text(a.first()))))),
+    ("htpasswd", |a| {
+        Ok(string(format!("{}:password", text(a.first()))))
+    }),
     ("bcrypt", |_| Ok(string("password"))),
     ("encryptAES", |a| Ok(string(text(a.get(1))))),
     ("getHostByName", |_| Ok(string(""))),
     ("urlParse", |a| url(&text(a.first()))),
-    ("base", |a| Ok(string(text(a.first()).rsplit('/').next().unwrap_or_default()))),
+    ("base", |a| {
+        Ok(string(
+            text(a.first()).rsplit('/').next().unwrap_or_default(),
+        ))
+    }),
     ("dir", |a| {
-        Ok(string(text(a.first()).rsplit_once('/').map_or(".", |(dir, _)| dir)))
+        Ok(string(
+            text(a.first()).rsplit_once('/').map_or(".", |(dir, _)| dir),
+        ))
     }),
     ("ext", |a| {
         let path = text(a.first());
         let name = path.rsplit('/').next().unwrap_or_default();
         Ok(string(name.rfind('.').map_or("", |at| &name[at..])))
     }),
-    ("clean", |a| Ok(string(text(a.first()).trim_end_matches('/')))),
+    ("clean", |a| {
+        Ok(string(text(a.first()).trim_end_matches('/')))
+    }),
 ];
 
 /// JSON is YAML in one line; strings that a template cuts to pieces are the reason for the long form.
@@ -90,7 +122,12 @@ fn random(args: &[Value]) -> Given {
 
 fn certificate() -> Given {
     let entries = [("Cert", string("certificate")), ("Key", string("key"))];
-    of_map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+    of_map(
+        entries
+            .into_iter()
+            .map(|(key, value)| (key.into(), value))
+            .collect(),
+    )
 }
 
 fn url(text: &str) -> Given {
@@ -108,6 +145,9 @@ fn url(text: &str) -> Given {
         ("fragment", parsed.fragment().unwrap_or_default()),
         ("userinfo", parsed.username()),
     ];
-    let entries: Entries = entries.iter().map(|(k, v)| ((*k).into(), string(v))).collect();
+    let entries: Entries = entries
+        .iter()
+        .map(|(k, v)| ((*k).into(), string(v)))
+        .collect();
     of_map(entries)
 }

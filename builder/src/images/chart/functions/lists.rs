@@ -12,8 +12,12 @@ pub(super) const TABLE: Table = &[
     ("tuple", |a| of_list(a.iter().cloned())),
     ("first", |a| Ok(nth(a.first(), 0))),
     ("mustFirst", |a| Ok(nth(a.first(), 0))),
-    ("last", |a| Ok(list(a.first()).last().cloned().unwrap_or(Value::Nil))),
-    ("mustLast", |a| Ok(list(a.first()).last().cloned().unwrap_or(Value::Nil))),
+    ("last", |a| {
+        Ok(list(a.first()).last().cloned().unwrap_or(Value::Nil))
+    }),
+    ("mustLast", |a| {
+        Ok(list(a.first()).last().cloned().unwrap_or(Value::Nil))
+    }),
     ("rest", |a| of_list(list(a.first()).iter().skip(1).cloned())),
     ("initial", |a| {
         let items = list(a.first());
@@ -23,34 +27,64 @@ pub(super) const TABLE: Table = &[
     ("mustAppend", append),
     ("push", append),
     ("prepend", |a| {
-        of_list(std::iter::once(arg(a, 1, "prepend")?).chain(list(a.first())).cloned())
+        of_list(
+            std::iter::once(arg(a, 1, "prepend")?)
+                .chain(list(a.first()))
+                .cloned(),
+        )
     }),
-    ("concat", |a| of_list(a.iter().flat_map(|l| list(Some(l))).cloned())),
+    ("concat", |a| {
+        of_list(a.iter().flat_map(|l| list(Some(l))).cloned())
+    }),
     ("uniq", uniq),
     ("mustUniq", uniq),
-    ("compact", |a| of_list(list(a.first()).iter().filter(|v| v.is_truthy()).cloned())),
-    ("mustCompact", |a| of_list(list(a.first()).iter().filter(|v| v.is_truthy()).cloned())),
-    ("without", |a| of_list(list(a.first()).iter().filter(|v| !a[1..].contains(v)).cloned())),
+    ("compact", |a| {
+        of_list(list(a.first()).iter().filter(|v| v.is_truthy()).cloned())
+    }),
+    ("mustCompact", |a| {
+        of_list(list(a.first()).iter().filter(|v| v.is_truthy()).cloned())
+    }),
+    ("without", |a| {
+        of_list(
+            list(a.first())
+                .iter()
+                .filter(|v| !a[1..].contains(v))
+                .cloned(),
+        )
+    }),
     ("has", has),
     ("mustHas", has),
-    ("reverse", |a| of_list(list(a.first()).iter().rev().cloned())),
+    ("reverse", |a| {
+        of_list(list(a.first()).iter().rev().cloned())
+    }),
     ("sortAlpha", |a| {
         let mut items: Vec<String> = list(a.first()).iter().map(|v| text(Some(v))).collect();
         items.sort();
         of_list(items.into_iter().map(string))
     }),
-    ("toStrings", |a| of_list(list(a.first()).iter().map(|v| string(text(Some(v)))))),
+    ("toStrings", |a| {
+        of_list(list(a.first()).iter().map(|v| string(text(Some(v)))))
+    }),
     ("chunk", |a| {
         let items = list(a.get(1)).chunks(length(a.first()).max(1));
         of_list(items.map(|items| Value::List(items.to_vec().into())))
     }),
-    ("until", |a| count(0, int(a.first()), if int(a.first()) < 0 { -1 } else { 1 })),
-    ("untilStep", |a| count(int(a.first()), int(a.get(1)), int(a.get(2)))),
+    ("until", |a| {
+        count(0, int(a.first()), if int(a.first()) < 0 { -1 } else { 1 })
+    }),
+    ("untilStep", |a| {
+        count(int(a.first()), int(a.get(1)), int(a.get(2)))
+    }),
     ("seq", seq),
 ];
 
 fn append(args: &[Value]) -> Given {
-    of_list(list(args.first()).iter().chain([arg(args, 1, "append")?]).cloned())
+    of_list(
+        list(args.first())
+            .iter()
+            .chain([arg(args, 1, "append")?])
+            .cloned(),
+    )
 }
 
 fn uniq(args: &[Value]) -> Given {
@@ -64,7 +98,9 @@ fn uniq(args: &[Value]) -> Given {
 }
 
 fn has(args: &[Value]) -> Given {
-    Ok(Value::Bool(list(args.get(1)).contains(arg(args, 0, "has")?)))
+    Ok(Value::Bool(
+        list(args.get(1)).contains(arg(args, 0, "has")?),
+    ))
 }
 
 fn numbers(start: i64, end: i64, step: i64) -> Result<Vec<i64>, gotmpl::TemplateError> {
@@ -89,7 +125,11 @@ fn seq(args: &[Value]) -> Given {
     let number = |at: usize| int(args.get(at));
     let (start, step, end) = match args.len() {
         1 => (1, if number(0) < 1 { -1 } else { 1 }, number(0)),
-        2 => (number(0), if number(1) < number(0) { -1 } else { 1 }, number(1)),
+        2 => (
+            number(0),
+            if number(1) < number(0) { -1 } else { 1 },
+            number(1),
+        ),
         _ => (number(0), number(1), number(2)),
     };
     let all = numbers(start, end.saturating_add(step.signum()), step)?;

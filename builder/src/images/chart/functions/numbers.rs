@@ -8,19 +8,41 @@ pub(super) const TABLE: Table = &[
     ("int64", |a| Ok(Value::Int(int(a.first())))),
     ("atoi", |a| Ok(Value::Int(int(a.first())))),
     ("float64", |a| Ok(Value::Float(float(a.first())))),
-    ("toDecimal", |a| Ok(Value::Int(i64::from_str_radix(&text(a.first()), 8).unwrap_or(0)))),
+    ("toDecimal", |a| {
+        Ok(Value::Int(
+            i64::from_str_radix(&text(a.first()), 8).unwrap_or(0),
+        ))
+    }),
     ("add", |a| fold(a, 0, i64::wrapping_add)),
     ("add1", |a| Ok(Value::Int(int(a.first()).wrapping_add(1)))),
-    ("sub", |a| Ok(Value::Int(int(a.first()).wrapping_sub(int(a.get(1)))))),
+    ("sub", |a| {
+        Ok(Value::Int(int(a.first()).wrapping_sub(int(a.get(1)))))
+    }),
     ("mul", |a| fold(a, 1, i64::wrapping_mul)),
     ("div", |a| divide(a, i64::wrapping_div)),
     ("mod", |a| divide(a, i64::wrapping_rem)),
-    ("max", |a| Ok(Value::Int(a.iter().map(|v| int(Some(v))).max().unwrap_or(0)))),
-    ("min", |a| Ok(Value::Int(a.iter().map(|v| int(Some(v))).min().unwrap_or(0)))),
-    ("addf", |a| Ok(Value::Float(a.iter().map(|v| float(Some(v))).sum()))),
-    ("mulf", |a| Ok(Value::Float(a.iter().map(|v| float(Some(v))).product()))),
-    ("subf", |a| Ok(Value::Float(float(a.first()) - float(a.get(1))))),
-    ("divf", |a| Ok(Value::Float(float(a.first()) / float(a.get(1))))),
+    ("max", |a| {
+        Ok(Value::Int(
+            a.iter().map(|v| int(Some(v))).max().unwrap_or(0),
+        ))
+    }),
+    ("min", |a| {
+        Ok(Value::Int(
+            a.iter().map(|v| int(Some(v))).min().unwrap_or(0),
+        ))
+    }),
+    ("addf", |a| {
+        Ok(Value::Float(a.iter().map(|v| float(Some(v))).sum()))
+    }),
+    ("mulf", |a| {
+        Ok(Value::Float(a.iter().map(|v| float(Some(v))).product()))
+    }),
+    ("subf", |a| {
+        Ok(Value::Float(float(a.first()) - float(a.get(1))))
+    }),
+    ("divf", |a| {
+        Ok(Value::Float(float(a.first()) / float(a.get(1))))
+    }),
     ("floor", |a| Ok(Value::Float(float(a.first()).floor()))),
     ("ceil", |a| Ok(Value::Float(float(a.first()).ceil()))),
     ("round", |a| {
@@ -35,7 +57,9 @@ pub(super) const TABLE: Table = &[
 ];
 
 fn fold(args: &[Value], start: i64, with: fn(i64, i64) -> i64) -> Given {
-    Ok(Value::Int(args.iter().map(|v| int(Some(v))).fold(start, with)))
+    Ok(Value::Int(
+        args.iter().map(|v| int(Some(v))).fold(start, with),
+    ))
 }
 
 fn divide(args: &[Value], with: fn(i64, i64) -> i64) -> Given {

@@ -6,7 +6,9 @@ use regex::Regex;
 
 pub(super) const TABLE: Table = &[
     ("toString", |a| Ok(string(text(a.first())))),
-    ("quote", |a| joined(a, |t| format!("{t:?}"))),
+    ("quote", |a| {
+        joined(a, |t| serde_json::Value::from(t).to_string())
+    }),
     ("squote", |a| joined(a, |t| format!("'{t}'"))),
     ("trim", |a| Ok(string(text(a.first()).trim()))),
     ("trimAll", |a| {
@@ -24,21 +26,53 @@ pub(super) const TABLE: Table = &[
     ("upper", |a| Ok(string(text(a.first()).to_uppercase()))),
     ("lower", |a| Ok(string(text(a.first()).to_lowercase()))),
     ("title", |a| Ok(string(capital(&text(a.first()))))),
-    ("camelcase", |a| Ok(string(text(a.first()).split(['_', '-']).map(capital).collect::<String>()))),
-    ("snakecase", |a| Ok(string(separated(&text(a.first()), '_')))),
-    ("kebabcase", |a| Ok(string(separated(&text(a.first()), '-')))),
-    ("replace", |a| Ok(string(text(a.get(2)).replace(&text(a.first()), &text(a.get(1)))))),
-    ("contains", |a| Ok(Value::Bool(text(a.get(1)).contains(&text(a.first()))))),
-    ("hasPrefix", |a| Ok(Value::Bool(text(a.get(1)).starts_with(&text(a.first()))))),
-    ("hasSuffix", |a| Ok(Value::Bool(text(a.get(1)).ends_with(&text(a.first()))))),
-    ("indent", |a| Ok(string(indented(int(a.first()), &text(a.get(1)))))),
-    ("nindent", |a| Ok(string(format!("\n{}", indented(int(a.first()), &text(a.get(1))))))),
+    ("camelcase", |a| {
+        Ok(string(
+            text(a.first())
+                .split(['_', '-'])
+                .map(capital)
+                .collect::<String>(),
+        ))
+    }),
+    ("snakecase", |a| {
+        Ok(string(separated(&text(a.first()), '_')))
+    }),
+    ("kebabcase", |a| {
+        Ok(string(separated(&text(a.first()), '-')))
+    }),
+    ("replace", |a| {
+        Ok(string(
+            text(a.get(2)).replace(&text(a.first()), &text(a.get(1))),
+        ))
+    }),
+    ("contains", |a| {
+        Ok(Value::Bool(text(a.get(1)).contains(&text(a.first()))))
+    }),
+    ("hasPrefix", |a| {
+        Ok(Value::Bool(text(a.get(1)).starts_with(&text(a.first()))))
+    }),
+    ("hasSuffix", |a| {
+        Ok(Value::Bool(text(a.get(1)).ends_with(&text(a.first()))))
+    }),
+    ("indent", |a| {
+        Ok(string(indented(int(a.first()), &text(a.get(1)))))
+    }),
+    ("nindent", |a| {
+        Ok(string(format!(
+            "\n{}",
+            indented(int(a.first()), &text(a.get(1)))
+        )))
+    }),
     ("repeat", |a| {
         let times = usize::try_from(int(a.first())).unwrap_or(0).min(1 << 16);
         Ok(string(text(a.get(1)).repeat(times)))
     }),
     ("cat", |a| {
-        let all: Vec<String> = a.iter().filter(|v| !matches!(v, Value::Nil)).map(|v| text(Some(v))).collect();
+        let all: Vec<String> = a
+            .iter()
+            .filter(|v| !matches!(v, Value::Nil))
+            .map(|v| text(Some(v)))
+            .collect();
         Ok(string(all.join(" ")))
     }),
     ("trunc", trunc),
@@ -46,7 +80,9 @@ pub(super) const TABLE: Table = &[
         let (start, end, all) = (int(a.first()), int(a.get(1)), text(a.get(2)));
         let at = |n: i64| usize::try_from(n).unwrap_or(all.len()).min(all.len());
         let start = if start < 0 { 0 } else { at(start) };
-        Ok(string(all.get(start..at(end).max(start)).unwrap_or_default()))
+        Ok(string(
+            all.get(start..at(end).max(start)).unwrap_or_default(),
+        ))
     }),
     ("join", |a| {
         let items = list(a.get(1)).iter().filter(|v| !matches!(v, Value::Nil));
@@ -56,29 +92,51 @@ pub(super) const TABLE: Table = &[
             other => text(other),
         }))
     }),
-    ("splitList", |a| of_list(pieces(&text(a.first()), &text(a.get(1))).map(string))),
-    ("split", |a| numbered(pieces(&text(a.first()), &text(a.get(1))).collect())),
+    ("splitList", |a| {
+        of_list(pieces(&text(a.first()), &text(a.get(1))).map(string))
+    }),
+    ("split", |a| {
+        numbered(pieces(&text(a.first()), &text(a.get(1))).collect())
+    }),
     ("splitn", |a| {
         let n = usize::try_from(int(a.get(1))).unwrap_or(0);
         let (by, all) = (text(a.first()), text(a.get(2)));
         numbered(all.splitn(n, by.as_str()).map(str::to_owned).collect())
     }),
-    ("nospace", |a| Ok(string(text(a.first()).split_whitespace().collect::<String>()))),
-    ("regexMatch", |a| Ok(Value::Bool(pattern(a)?.is_match(&text(a.get(1)))))),
-    ("mustRegexMatch", |a| Ok(Value::Bool(pattern(a)?.is_match(&text(a.get(1)))))),
+    ("nospace", |a| {
+        Ok(string(
+            text(a.first()).split_whitespace().collect::<String>(),
+        ))
+    }),
+    ("regexMatch", |a| {
+        Ok(Value::Bool(pattern(a)?.is_match(&text(a.get(1)))))
+    }),
+    ("mustRegexMatch", |a| {
+        Ok(Value::Bool(pattern(a)?.is_match(&text(a.get(1)))))
+    }),
     ("regexFind", |a| {
         let all = text(a.get(1));
         Ok(string(pattern(a)?.find(&all).map_or("", |m| m.as_str())))
     }),
     ("regexFindAll", |a| {
-        let (all, most) = (text(a.get(1)), usize::try_from(int(a.get(2))).unwrap_or(usize::MAX));
-        of_list(pattern(a)?.find_iter(&all).take(most).map(|m| string(m.as_str())))
+        let (all, most) = (
+            text(a.get(1)),
+            usize::try_from(int(a.get(2))).unwrap_or(usize::MAX),
+        );
+        of_list(
+            pattern(a)?
+                .find_iter(&all)
+                .take(most)
+                .map(|m| string(m.as_str())),
+        )
     }),
     ("regexReplaceAll", regex_replace),
     ("mustRegexReplaceAll", regex_replace),
     ("regexReplaceAllLiteral", |a| {
         let with = text(a.get(2));
-        Ok(string(pattern(a)?.replace_all(&text(a.get(1)), regex::NoExpand(&with))))
+        Ok(string(
+            pattern(a)?.replace_all(&text(a.get(1)), regex::NoExpand(&with)),
+        ))
     }),
     ("regexSplit", |a| {
         let (all, most) = (text(a.get(1)), int(a.get(2)));
@@ -88,12 +146,17 @@ pub(super) const TABLE: Table = &[
             Err(_) => of_list(found.split(&all).map(string)),
         }
     }),
-    ("regexQuoteMeta", |a| Ok(string(regex::escape(&text(a.first()))))),
+    ("regexQuoteMeta", |a| {
+        Ok(string(regex::escape(&text(a.first()))))
+    }),
     ("semverCompare", semver_compare),
     ("semver", |a| {
         let (major, minor, patch, rest) = version(&text(a.first()))?;
         let entries = [("Major", major), ("Minor", minor), ("Patch", patch)];
-        let mut map: Entries = entries.iter().map(|(k, n)| ((*k).into(), Value::Int(*n))).collect();
+        let mut map: Entries = entries
+            .iter()
+            .map(|(k, n)| ((*k).into(), Value::Int(*n)))
+            .collect();
         map.insert("Prerelease".into(), string(rest));
         of_map(map)
     }),
@@ -134,12 +197,16 @@ fn indented(by: i64, all: &str) -> String {
 /// A negative length counts from the end.
 fn trunc(args: &[Value]) -> Given {
     let (n, all) = (int(args.first()), text(args.get(1)));
-    let size = usize::try_from(n.unsigned_abs()).unwrap_or(usize::MAX).min(all.len());
+    let size = usize::try_from(n.unsigned_abs())
+        .unwrap_or(usize::MAX)
+        .min(all.len());
     let cut = match n < 0 {
         true => all.get(all.len() - size..),
         false => all.get(..size),
     };
-    Ok(string(cut.ok_or_else(|| fail("trunc would cut a character in two"))?))
+    Ok(string(cut.ok_or_else(|| {
+        fail("trunc would cut a character in two")
+    })?))
 }
 
 fn pieces<'a>(by: &'a str, all: &'a str) -> impl Iterator<Item = String> + use<> {
@@ -153,7 +220,11 @@ fn pieces<'a>(by: &'a str, all: &'a str) -> impl Iterator<Item = String> + use<>
 /// As Sprig gives pieces: `_0`, `_1`, …
 fn numbered(pieces: Vec<String>) -> Given {
     let pieces = pieces.into_iter().enumerate();
-    of_map(pieces.map(|(i, piece)| (format!("_{i}").into(), string(piece))).collect())
+    of_map(
+        pieces
+            .map(|(i, piece)| (format!("_{i}").into(), string(piece)))
+            .collect(),
+    )
 }
 
 fn pattern(args: &[Value]) -> Result<Regex, gotmpl::TemplateError> {
@@ -164,7 +235,9 @@ fn pattern(args: &[Value]) -> Result<Regex, gotmpl::TemplateError> {
 /// Go writes a group as `$1` or `${1}`; Rust takes the letters after `$1` for its name, as Go does.
 fn regex_replace(args: &[Value]) -> Given {
     let with = text(Some(arg(args, 2, "regexReplaceAll")?));
-    Ok(string(pattern(args)?.replace_all(&text(args.get(1)), with.as_str())))
+    Ok(string(
+        pattern(args)?.replace_all(&text(args.get(1)), with.as_str()),
+    ))
 }
 
 type Version = (i64, i64, i64, String);
@@ -206,8 +279,15 @@ fn holds_one(constraint: &str, found: &Version) -> Result<bool, gotmpl::Template
     if wanted == "*" {
         return Ok(true);
     }
-    let parts = wanted.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default();
-    let given = parts.split('.').filter(|p| !matches!(*p, "x" | "X" | "*")).count();
+    let parts = wanted
+        .trim_start_matches('v')
+        .split(['-', '+'])
+        .next()
+        .unwrap_or_default();
+    let given = parts
+        .split('.')
+        .filter(|p| !matches!(*p, "x" | "X" | "*"))
+        .count();
     let wanted = version(wanted)?;
     // A release that is not out counts only where the constraint names one, too.
     if !found.3.is_empty() && wanted.3.is_empty() {
