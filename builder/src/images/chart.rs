@@ -60,7 +60,7 @@ pub enum ChartError {
         path: String,
         /// What is wrong.
         #[source]
-        source: serde_saphyr::Error,
+        source: Box<serde_saphyr::Error>,
     },
     /// A template cannot be rendered here.
     #[error(

@@ -76,7 +76,7 @@ fn arg<'a>(args: &'a [Value], at: usize, name: &str) -> Result<&'a Value, Templa
         .ok_or_else(|| fail(format!("{name} has too few arguments")))
 }
 
-fn list<'a>(value: Option<&'a Value>) -> &'a [Value] {
+fn list(value: Option<&Value>) -> &[Value] {
     match value {
         Some(Value::List(items)) => items,
         _ => &[],

@@ -103,7 +103,7 @@ fn yaml(chart: &str, path: &str, bytes: &[u8]) -> Result<Value, ChartError> {
         serde_saphyr::from_multiple(text).map_err(|source| ChartError::Yaml {
             chart: chart.to_owned(),
             path: path.to_owned(),
-            source,
+            source: Box::new(source),
         })?;
     Ok(documents.into_iter().next().unwrap_or(Value::Null))
 }

@@ -259,8 +259,8 @@ fn version(given: &str) -> Result<Version, gotmpl::TemplateError> {
 fn semver_compare(args: &[Value]) -> Given {
     let (constraint, given) = (text(args.first()), text(args.get(1)));
     let found = version(&given)?;
+    let operators = Regex::new(r"(>=|<=|!=|>|<|=|~|\^)\s+").map_err(|_| fail("semver"))?;
     for set in constraint.split("||") {
-        let operators = Regex::new(r"(>=|<=|!=|>|<|=|~|\^)\s+").map_err(|_| fail("semver"))?;
         let set = operators.replace_all(set.trim(), "$1");
         let mut holds = true;
         for one in set.split([',', ' ']).filter(|one| !one.is_empty()) {
