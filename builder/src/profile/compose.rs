@@ -162,9 +162,8 @@ fn own_pause(pause: &str, sources: &[Source]) -> String {
     let named = sources
         .iter()
         .flat_map(|source| &source.document.value.images);
-    let own = named
-        .filter(|image| repository(&image.name) == repository(pause))
-        .last();
+    let mut named = named;
+    let own = named.rfind(|image| repository(&image.name) == repository(pause));
     own.map_or(pause.to_owned(), |image| image.name.clone())
 }
 
