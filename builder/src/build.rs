@@ -8,6 +8,7 @@ mod artifact;
 mod boot;
 mod compressed;
 mod contents;
+mod medium;
 mod member;
 mod microcode;
 mod outputs;
@@ -156,7 +157,8 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
 
     let plan = disk::plan(&profile.disk);
     let mut disk = artifact::Disk::create(&inputs, plan, request.sector_size, request.out)?;
-    disk.write_seed(&seed::tree(request.seed)?)?;
+    let seed = seed::tree(request.seed)?;
+    disk.write_seed(&seed)?;
     let (store, root) = rayon::join(
         || store::write(&inputs, request.store, &disk),
         || root::assemble(&inputs),
@@ -176,10 +178,16 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     disk.add(Role::Root, &partition);
     stages.done("erofs and initrd");
     let root_hash = &partition.root_hash;
-    disk.write_esp(&boot::esp(&inputs, &firmware, &initrd, root_hash)?)?;
+    let esp = boot::esp(&inputs, &firmware, &initrd, root_hash)?;
+    disk.write_esp(&esp)?;
     disk.write_table()?;
     stages.done("partitions");
-    let mut report = disk.finish(&request.formats, &mut stages)?;
+    let mut medium = None;
+    if request.formats.contains(&Format::Iso) {
+        medium = Some(medium::write(&disk, &esp, &seed, request.out)?);
+        stages.done("iso");
+    }
+    let mut report = disk.finish(medium, &request.formats, &mut stages)?;
     report.bytes.insert("initrd".into(), initrd.len());
     report.bytes.extend(store.bytes);
     report.root_hash = digest::hex(root_hash);

@@ -10,6 +10,7 @@ pub mod etcd;
 pub mod etcd_certificates;
 pub mod identity;
 pub mod images;
+pub mod install;
 pub mod kubeadm;
 pub mod kubelet;
 pub mod network;
@@ -30,6 +31,7 @@ pub const FOUNDER: &[&dyn Phase] = &[
     &clock::Clock,
     &seed::SeedPhase,
     &network::Configuration,
+    &install::Install,
     &disks::Disks,
     &store::Store,
     &identity::IdentityPhase,

@@ -250,6 +250,8 @@ pub enum Format {
     /// The same, compressed with zstd in frames that can be read one by one: to be sent.
     #[value(name = "raw.zst")]
     RawZst,
+    /// For sticks, CDs and virtual media, as small as its contents: starts machines, and installs them.
+    Iso,
     /// For QEMU 5.1 and later, libvirt, Proxmox and OpenStack, compressed with zstd.
     Qcow2,
     /// The same compressed with deflate, for older hosts and clouds that know no other.
@@ -270,6 +272,7 @@ impl From<Format> for build::Format {
         match arg {
             Format::Raw => build::Format::Raw,
             Format::RawZst => build::Format::RawZst,
+            Format::Iso => build::Format::Iso,
             Format::Qcow2 => build::Format::Qcow2,
             Format::Qcow2Deflate => build::Format::Qcow2Deflate,
             Format::Vmdk => build::Format::Vmdk,
