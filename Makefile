@@ -18,6 +18,7 @@ SOURCES := --source kubernetes=file://$(KUBE)
 
 # What the tests on machines are told.
 export SEEDBED_IMAGE := $(abspath $(IMAGE))
+export SEEDBED_ISO := $(abspath $(OUT)/seedbed-demo-amd64.iso)
 export SEEDBED_BIN := $(abspath $(SEEDBED))
 export SEEDBED_FIRSTBOOT := $(abspath $(FIRSTBOOT))
 export SEEDBED_KUBECTL := $(KUBECTL)
@@ -44,7 +45,7 @@ kube: prerequisites ## Build Kubernetes v1.20.2 from Debian's source package, on
 image: programs kube ## Bake the demo image
 	$(SEEDBED) lock profiles/demo $(SOURCES)
 	$(SEEDBED) fetch profiles/demo $(SOURCES)
-	$(SEEDBED) build profiles/demo --format raw,qcow2 --out $(OUT) --firstboot $(FIRSTBOOT)
+	$(SEEDBED) build profiles/demo --format raw,qcow2,iso --out $(OUT) --firstboot $(FIRSTBOOT)
 
 .PHONY: test
 test: prerequisites check unit machine ## Everything that CI runs
@@ -72,7 +73,7 @@ unit: prerequisites containerd erofs-utils
 
 .PHONY: machine
 machine: image ## The tests that need a baked image: a boot to Ready, a power cut, sticks
-	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_REQUIRE_REFEREES=1 cargo test --release --locked -p seedbed-qemu-tests --lib --test build --test closed --test machine --test seed_stick --test power_cut --test boot_to_ready -- --test-threads=1 --nocapture
+	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_REQUIRE_REFEREES=1 cargo test --release --locked -p seedbed-qemu-tests --lib --test build --test closed --test machine --test medium --test seed_stick --test power_cut --test boot_to_ready -- --test-threads=1 --nocapture
 
 .PHONY: test-long
 test-long: image ## The tiers that take hours; resumable, results appended to out/long.jsonl

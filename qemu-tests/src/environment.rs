@@ -1,6 +1,6 @@
 //! What the tests are given: an image and programs, by environment variables.
 //!
-//! `SEEDBED_IMAGE` is a raw or qcow2 image, `SEEDBED_KUBECTL` a `kubectl` of the image's Kubernetes version,
+//! `SEEDBED_IMAGE` is a raw or qcow2 image, `SEEDBED_ISO` the same as an ISO, `SEEDBED_KUBECTL` a `kubectl` of the image's Kubernetes version,
 //! `SEEDBED_BIN` the `seedbed` command. Without an image a test prints `SKIP` and its reason and counts as
 //! skipped; with `SEEDBED_REQUIRE_IMAGE=1` it fails instead. Tests that take hours also want `SEEDBED_LONG=1`,
 //! and append what they found to `SEEDBED_LONG_RESULTS`.
@@ -14,6 +14,8 @@ use std::path::PathBuf;
 pub struct Environment {
     /// The image, raw or qcow2. It is never written.
     pub image: PathBuf,
+    /// The same as an ISO. It is never written.
+    pub iso: PathBuf,
     /// `kubectl`.
     pub kubectl: PathBuf,
     /// `seedbed`.
@@ -39,6 +41,7 @@ impl Environment {
     pub fn read() -> anyhow::Result<Self> {
         Ok(Environment {
             image: file("SEEDBED_IMAGE")?,
+            iso: file("SEEDBED_ISO")?,
             kubectl: file("SEEDBED_KUBECTL")?,
             seedbed: file("SEEDBED_BIN")?,
         })

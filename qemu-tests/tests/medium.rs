@@ -1,0 +1,101 @@
+//! The ISO: as a CD and as a stick, it starts machines and installs them.
+
+use anyhow::{Context, ensure};
+use contract::journal::Step;
+use qemu_tests::disk::{Disk, Stick};
+use qemu_tests::environment;
+use qemu_tests::machine::Machine;
+use qemu_tests::report::say;
+use qemu_tests::stand::{BOOT, Stand};
+use std::fs;
+
+/// GiB of the disk to install to.
+const DISK: u32 = 20;
+
+/// A stand with the ISO as a CD, a blank disk, and a stick whose seed goes on with `more`.
+fn stand(test: &str, more: &str) -> anyhow::Result<Option<Stand>> {
+    let Some(mut stand) = Stand::for_test(test)? else {
+        return Ok(None);
+    };
+    let text = stand.seed_text()? + more;
+    fs::write(&stand.seed, &text)?;
+    stand.spec.sticks = vec![Stick::fat(&stand.path("seed.img"), &[("seed.yaml", &text)])?];
+    stand.spec.disks = vec![Disk::blank(&stand.path("blank.qcow2"), DISK)?];
+    stand.spec.cds = vec![stand.environment.iso.clone()];
+    Ok(Some(stand))
+}
+
+/// What a phase last waited for.
+fn wait_to_wait(machine: &mut Machine, phase: &str) -> anyhow::Result<String> {
+    machine.wait_for(&format!("{phase} to wait"), BOOT, |seen| {
+        seen.transition(phase, Step::Waiting)
+            .map(|line| line.why.clone())
+    })
+}
+
+fn done(machine: &mut Machine, phase: &str) -> anyhow::Result<()> {
+    machine.wait_for(&format!("{phase} to be done"), BOOT, |seen| {
+        seen.transition(phase, Step::Done).map(drop)
+    })
+}
+
+/// From a CD to a blank disk, without a hand: the machine restarts from its disk, and becomes a node. With the
+/// CD in front of the disk it does not install a second time.
+#[test]
+fn cd_installs() -> anyhow::Result<()> {
+    let more = "install:\n  disk: {bus: virtio, minSize: 10 GB}\n";
+    let Some(mut stand) = stand("cd_installs", more)? else {
+        return Ok(());
+    };
+    let mut machine = Machine::start(&stand.spec, "install")?;
+    // STATE and DATA are made on the disk that was started from, which is the installed one.
+    done(&mut machine, "disks")?;
+    stand.report.boot("install", &machine);
+    let installed = machine
+        .seen()
+        .transition("install", Step::Apply)
+        .context("the machine did not install itself")?;
+    say(&format!("cd_installs: the installation began after {} s", installed.at));
+    if environment::long("cd_installs, to Ready")?.is_some() {
+        machine.wait_ready(BOOT)?;
+        stand.cluster(&mut machine)?;
+    }
+    machine.quit()?;
+
+    stand.spec.cds_first = true;
+    let mut machine = Machine::start(&stand.spec, "again")?;
+    let why = wait_to_wait(&mut machine, "install")?;
+    say(&format!("cd_installs: with the CD first: {why}"));
+    ensure!(why.contains("vda has Seedbed installed"), "{why}");
+    stand.report.boot("again", &machine);
+    stand.report.finish()
+}
+
+/// Without an instruction to install, a CD starts a machine, and says what it needs.
+#[test]
+fn cd_without_install() -> anyhow::Result<()> {
+    let Some(mut stand) = stand("cd_without_install", "")? else {
+        return Ok(());
+    };
+    let mut machine = Machine::start(&stand.spec, "live")?;
+    let why = wait_to_wait(&mut machine, "install")?;
+    ensure!(why.contains("`install:`"), "{why}");
+    stand.report.boot("live", &machine);
+    stand.report.finish()
+}
+
+/// The ISO on a stick, and no disk: the machine runs from the stick.
+#[test]
+fn stick_runs() -> anyhow::Result<()> {
+    let Some(mut stand) = stand("stick_runs", "")? else {
+        return Ok(());
+    };
+    stand.spec.disks.clear();
+    stand.spec.cds.clear();
+    let medium = Stick::written(&stand.environment.iso, &stand.path("medium.img"), 16)?;
+    stand.spec.sticks.push(medium);
+    let mut machine = Machine::start(&stand.spec, "stick")?;
+    done(&mut machine, "disks")?;
+    stand.report.boot("stick", &machine);
+    stand.report.finish()
+}
