@@ -14,8 +14,6 @@ use std::path::PathBuf;
 pub struct Environment {
     /// The image, raw or qcow2. It is never written.
     pub image: PathBuf,
-    /// The same as an ISO. It is never written.
-    pub iso: PathBuf,
     /// `kubectl`.
     pub kubectl: PathBuf,
     /// `seedbed`.
@@ -41,11 +39,15 @@ impl Environment {
     pub fn read() -> anyhow::Result<Self> {
         Ok(Environment {
             image: file("SEEDBED_IMAGE")?,
-            iso: file("SEEDBED_ISO")?,
             kubectl: file("SEEDBED_KUBECTL")?,
             seedbed: file("SEEDBED_BIN")?,
         })
     }
+}
+
+/// The image as an ISO. It is never written.
+pub fn iso() -> anyhow::Result<PathBuf> {
+    file("SEEDBED_ISO")
 }
 
 /// The file to which `test`, which takes hours, appends its results. `None`, after a line that says so, if such
