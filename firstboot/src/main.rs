@@ -100,7 +100,10 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Snapshotter { store, root, run } => snapshotter::run(store, root, run),
         Command::IsBooted { disk } => {
             let name = disk.trim_start_matches("/dev/");
-            anyhow::ensure!(loader::is_booted(host, name)?, "the machine was not started from {name}");
+            anyhow::ensure!(
+                loader::is_booted(host, name)?,
+                "the machine was not started from {name}"
+            );
             Ok(())
         }
         Command::AttachCd { device } => loader::attach_cd(host, device),

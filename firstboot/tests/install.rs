@@ -101,8 +101,14 @@ fn medium() -> Medium {
     disk.write_all_at(&[0x90; 440], 0).unwrap();
     put(&disk, &SMALL, Role::BiosBoot, b"core");
     let mut esp = Tree::new();
-    esp.insert_file("EFI/BOOT/BOOTX64.EFI", 0o644, vec![7; 100_000]).unwrap();
-    esp.insert_file("EFI/Linux/seedbed-0123456789ab.efi", 0o644, vec![8; 3_000_000]).unwrap();
+    esp.insert_file("EFI/BOOT/BOOTX64.EFI", 0o644, vec![7; 100_000])
+        .unwrap();
+    esp.insert_file(
+        "EFI/Linux/seedbed-0123456789ab.efi",
+        0o644,
+        vec![8; 3_000_000],
+    )
+    .unwrap();
     put_fat(&disk, Role::Esp, &esp);
     let mut seed = Tree::new();
     seed.insert_file("README.txt", 0o644, "read me").unwrap();
@@ -122,7 +128,11 @@ fn medium() -> Medium {
 
 fn partitions() -> Vec<Partition> {
     let pair = ROLES.into_iter().zip(LARGE);
-    pair.map(|(role, mib)| Partition { role, bytes: mib * MIB }).collect()
+    pair.map(|(role, mib)| Partition {
+        role,
+        bytes: mib * MIB,
+    })
+    .collect()
 }
 
 /// Installs to a new disk of `mib`, which was full of something.
@@ -130,8 +140,12 @@ fn installed(medium: &Medium, sector_size: SectorSize, mib: u64) -> (File, anyho
     let disk = tempfile::tempfile().unwrap();
     disk.set_len(mib * MIB).unwrap();
     disk.write_all_at(&[0xff; 1 << 20], 0).unwrap();
-    disk.write_all_at(&[0xff; 1 << 20], (mib - 1) * MIB).unwrap();
-    let target = Target { disk: disk.try_clone().unwrap(), sector_size };
+    disk.write_all_at(&[0xff; 1 << 20], (mib - 1) * MIB)
+        .unwrap();
+    let target = Target {
+        disk: disk.try_clone().unwrap(),
+        sector_size,
+    };
     let partitions = partitions();
     let installation = Installation {
         partitions: &partitions,
@@ -153,7 +167,10 @@ fn the_installed_disk_is_the_medium_with_room_to_grow() {
         let table = gpt::read(&disk, sector_size).unwrap();
         assert_eq!(table.guid, GUIDS[0]);
         let entries: Vec<&Entry> = table.entries.values().collect();
-        let sizes: Vec<u64> = entries.iter().map(|entry| entry.sectors() * sector_size.bytes() / MIB).collect();
+        let sizes: Vec<u64> = entries
+            .iter()
+            .map(|entry| entry.sectors() * sector_size.bytes() / MIB)
+            .collect();
         assert_eq!(sizes, LARGE);
         assert_eq!((entries[1].guid, entries[2].guid), (GUIDS[1], GUIDS[2]));
         assert_eq!(entries[5].guid, [4; 16], "root is found by its hash");
@@ -180,7 +197,10 @@ fn a_medium_that_lies_leaves_a_disk_that_does_not_start() {
     medium.store_hash[3] ^= 1;
     let (disk, result) = installed(&medium, SectorSize::B512, 1000);
     let error = format!("{:#}", result.unwrap_err());
-    assert!(error.starts_with("reading the STORE partition back"), "{error}");
+    assert!(
+        error.starts_with("reading the STORE partition back"),
+        "{error}"
+    );
     assert!(gpt::read(&disk, SectorSize::B512).is_err());
 }
 
@@ -202,6 +222,9 @@ fn a_damaged_medium_is_named() {
     medium.root = File::options().write(true).open(file.path()).unwrap();
     let (disk, result) = installed(&medium, SectorSize::B512, 1000);
     let error = format!("{:#}", result.unwrap_err());
-    assert!(error.starts_with("writing the ROOT partition: reading the medium"), "{error}");
+    assert!(
+        error.starts_with("writing the ROOT partition: reading the medium"),
+        "{error}"
+    );
     assert!(gpt::read(&disk, SectorSize::B512).is_err());
 }

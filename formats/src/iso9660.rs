@@ -93,13 +93,17 @@ pub enum Platform {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// A name that ISO 9660 does not have.
-    #[error("{0:?} is no name of ISO 9660: use A to Z, 0 to 9 and _, 8 characters, a dot and 3 characters")]
+    #[error(
+        "{0:?} is no name of ISO 9660: use A to Z, 0 to 9 and _, 8 characters, a dot and 3 characters"
+    )]
     Name(String),
     /// A file twice.
     #[error("there are two files {0:?}")]
     Twice(String),
     /// A range that no extent can have.
-    #[error("{0:?} does not begin at a multiple of {SECTOR} bytes on the disk, ends behind it, or has 4 GiB")]
+    #[error(
+        "{0:?} does not begin at a multiple of {SECTOR} bytes on the disk, ends behind it, or has 4 GiB"
+    )]
     Place(String),
     /// A boot entry for no file.
     #[error("a boot entry names file {0}, and there are fewer")]
@@ -160,7 +164,9 @@ fn place(volume: &Volume<'_>) -> Result<(Vec<Extent>, Vec<u8>), Error> {
                 (offset, bytes.len() as u64)
             }
         };
-        let inside = offset.checked_add(len).is_some_and(|end| end <= volume.size);
+        let inside = offset
+            .checked_add(len)
+            .is_some_and(|end| end <= volume.size);
         if !offset.is_multiple_of(SECTOR) || !inside || len > MAX_FILE {
             return Err(Error::Place(file.name.to_owned()));
         }

@@ -80,7 +80,11 @@ fn reference_tools_read_the_volume() {
     if let Some(text) = referee::run(test, "isoinfo", &["-i", path, "-x", "/README.TXT;1"]) {
         assert_eq!(text, "Hello.\n");
     }
-    if let Some(report) = referee::run(test, "xorriso", &["-indev", path, "-report_el_torito", "plain", "-toc"]) {
+    if let Some(report) = referee::run(
+        test,
+        "xorriso",
+        &["-indev", path, "-report_el_torito", "plain", "-toc"],
+    ) {
         for expected in ["SEEDBED", "BIOS", "UEFI", "512"] {
             assert!(report.contains(expected), "{report}");
         }
@@ -98,6 +102,9 @@ fn it_is_a_disk_all_the_same() {
     let test = "iso9660::it_is_a_disk_all_the_same";
     let path = file.path().to_str().unwrap();
     if let Some(list) = referee::run(test, "fdisk", &["-l", path]) {
-        assert!(list.contains("Disklabel type: gpt") && list.contains("EFI System"), "{list}");
+        assert!(
+            list.contains("Disklabel type: gpt") && list.contains("EFI System"),
+            "{list}"
+        );
     }
 }

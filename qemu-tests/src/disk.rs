@@ -119,7 +119,8 @@ impl Stick {
         let copied = fs::copy(image, path)
             .and_then(|_| File::options().write(true).open(path))
             .and_then(|stick| stick.set_len(gib << 30));
-        copied.with_context(|| format!("writing {} to stick {}", image.display(), path.display()))?;
+        copied
+            .with_context(|| format!("writing {} to stick {}", image.display(), path.display()))?;
         Ok(Stick {
             path: path.to_owned(),
             broken: false,

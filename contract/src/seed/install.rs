@@ -107,7 +107,9 @@ impl Install {
         let rotational = rotational.iter();
         rotational.for_each(|rotational| line("install.disk.rotational", rotational));
         line("install.wipe", &self.wipe);
-        self.again.iter().for_each(|guid| line("install.again", guid));
+        self.again
+            .iter()
+            .for_each(|guid| line("install.again", guid));
     }
 }
 
@@ -270,20 +272,35 @@ mod tests {
             Some("its serial is S4EVNX0N123, not S4EVNX0N124"),
         );
         let wwn = pattern("0x5*");
-        check(Selector { wwn, ..ANY }, Some("it tells no wwn, and 0x5* is wanted"));
+        check(
+            Selector { wwn, ..ANY },
+            Some("it tells no wwn, and 0x5* is wanted"),
+        );
         let path = pattern("*-nvme-1");
         check(
             Selector { path, ..ANY },
             Some("its path is \"pci-0000:00:17.0-ata-1\", not *-nvme-1"),
         );
         let bus = Some(Bus::Nvme);
-        check(Selector { bus, ..ANY }, Some("it is attached by ata, not nvme"));
+        check(
+            Selector { bus, ..ANY },
+            Some("it is attached by ata, not nvme"),
+        );
         let size = 600_000_000_000..=u64::MAX;
-        check(Selector { size, ..ANY }, Some("it has 500.1 GB, less than 600 GB"));
+        check(
+            Selector { size, ..ANY },
+            Some("it has 500.1 GB, less than 600 GB"),
+        );
         let size = 0..=32_000_000_000;
-        check(Selector { size, ..ANY }, Some("it has 500.1 GB, more than 32 GB"));
+        check(
+            Selector { size, ..ANY },
+            Some("it has 500.1 GB, more than 32 GB"),
+        );
         let rotational = Some(true);
-        check(Selector { rotational, ..ANY }, Some("it has no moving parts"));
+        check(
+            Selector { rotational, ..ANY },
+            Some("it has no moving parts"),
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A machine in memory that records every effect; programs are answered by rules.
 
-use std::fs::File;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 

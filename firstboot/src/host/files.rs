@@ -25,7 +25,11 @@ pub(super) fn read_at(path: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
 
 pub(super) fn open_disk(path: &str, write: bool) -> Result<File> {
     // On a block device O_EXCL without O_CREAT refuses one that is mounted or part of another (open(2)).
-    let flags = if write { rustix::fs::OFlags::EXCL } else { rustix::fs::OFlags::empty() };
+    let flags = if write {
+        rustix::fs::OFlags::EXCL
+    } else {
+        rustix::fs::OFlags::empty()
+    };
     OpenOptions::new()
         .read(true)
         .write(write)

@@ -104,7 +104,11 @@ fn bus(name: &str, link: &str, udev: &BTreeMap<String, String>) -> Option<Bus> {
     if link.split('/').any(usb) {
         return Some(Bus::Usb);
     }
-    let prefixes = [("nvme", Bus::Nvme), ("vd", Bus::Virtio), ("mmcblk", Bus::Mmc)];
+    let prefixes = [
+        ("nvme", Bus::Nvme),
+        ("vd", Bus::Virtio),
+        ("mmcblk", Bus::Mmc),
+    ];
     let by_name = prefixes.iter().find(|(prefix, _)| name.starts_with(prefix));
     if let Some((_, bus)) = by_name {
         return Some(*bus);
@@ -144,7 +148,11 @@ fn holds(device: &Device<'_>, udev: &BTreeMap<String, String>) -> Holds {
 fn is_blank(device: &Device<'_>) -> std::io::Result<bool> {
     let edge = EDGE.min(usize::try_from(device.size).unwrap_or(EDGE));
     for offset in [0, device.size - edge as u64] {
-        if device.read_vec_at(offset, edge)?.iter().any(|byte| *byte != 0) {
+        if device
+            .read_vec_at(offset, edge)?
+            .iter()
+            .any(|byte| *byte != 0)
+        {
             return Ok(false);
         }
     }
@@ -165,7 +173,10 @@ mod tests {
         host.put(&format!("{folder}/size"), "8192\n");
         host.put(&format!("{folder}/ro"), "0\n");
         host.put(&format!("{folder}/dev"), format!("8:{}\n", name.len()));
-        host.link(&format!("{CLASS}/{name}"), &format!("../../devices/{place}/{name}"));
+        host.link(
+            &format!("{CLASS}/{name}"),
+            &format!("../../devices/{place}/{name}"),
+        );
     }
 
     #[test]

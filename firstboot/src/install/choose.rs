@@ -161,7 +161,10 @@ mod tests {
         disks.truncate(2);
         disks[1].disk.size = 4_000_000_000;
         let error = choice("{}", &disks).unwrap_err();
-        assert!(error.contains("it has 4 GB, and 10 GB are needed"), "{error}");
+        assert!(
+            error.contains("it has 4 GB, and 10 GB are needed"),
+            "{error}"
+        );
     }
 
     #[test]

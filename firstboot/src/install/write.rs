@@ -73,7 +73,10 @@ pub fn install(
     let places = places(installation.partitions);
     let end = places.last().map_or(0, |place| place.offset + place.bytes);
     if end + ALIGNMENT > size {
-        bail!("the disk has {size} bytes, and {} are needed", end + ALIGNMENT);
+        bail!(
+            "the disk has {size} bytes, and {} are needed",
+            end + ALIGNMENT
+        );
     }
     let writing = Writing {
         medium,
@@ -200,7 +203,9 @@ impl Writing<'_> {
         match role {
             Role::Root => whole(&medium.root),
             Role::Store => whole(&medium.store),
-            Role::Esp => Ok(Source::Fat(read_fat(&Volume::open(self.on_medium(role)?)?)?)),
+            Role::Esp => Ok(Source::Fat(read_fat(&Volume::open(
+                self.on_medium(role)?,
+            )?)?)),
             Role::Seed => {
                 let mut tree = read_fat(&Volume::open(self.on_medium(role)?)?)?;
                 let seed = self.installation.seed.as_bytes().to_vec();
@@ -219,7 +224,10 @@ impl Writing<'_> {
             .find(|entry| entry.type_guid == *wanted.as_bytes())
             .with_context(|| format!("the medium has no partition {}", role.label()))?;
         let sector = table.sector_size.bytes();
-        let (offset, len) = (entry.first_lba.checked_mul(sector), entry.sectors().checked_mul(sector));
+        let (offset, len) = (
+            entry.first_lba.checked_mul(sector),
+            entry.sectors().checked_mul(sector),
+        );
         let (Some(offset), Some(len)) = (offset, len) else {
             bail!("the medium's partition {} ends behind it", role.label());
         };

@@ -22,7 +22,9 @@ pub fn esp(host: &dyn Host) -> Result<Option<Guid>> {
     let line = host.read_text("/proc/cmdline")?.unwrap_or_default();
     let mut words = line.split_whitespace();
     if let Some(text) = words.find_map(|word| word.strip_prefix(ARGUMENT)) {
-        let guid = text.parse().with_context(|| format!("reading {ARGUMENT}{text}"));
+        let guid = text
+            .parse()
+            .with_context(|| format!("reading {ARGUMENT}{text}"));
         return guid.map(Some);
     }
     let Some(bytes) = host.read(VARIABLE)? else {
@@ -56,7 +58,10 @@ pub fn attach_cd(host: &dyn Host, device: &str) -> Result<()> {
     let line = host.read_text("/proc/cmdline")?.unwrap_or_default();
     let mut words = line.split_whitespace();
     let hash = words.find_map(|word| word.strip_prefix("roothash="));
-    if hash.and_then(partition).is_some_and(|path| host.exists(&path)) {
+    if hash
+        .and_then(partition)
+        .is_some_and(|path| host.exists(&path))
+    {
         return Ok(());
     }
     let losetup = Cmd::new("/usr/sbin/losetup").args([
@@ -92,7 +97,10 @@ mod tests {
 
     fn variable(text: &str) -> Vec<u8> {
         let units = text.encode_utf16().chain([0]);
-        [6_u8, 0, 0, 0].into_iter().chain(units.flat_map(u16::to_le_bytes)).collect()
+        [6_u8, 0, 0, 0]
+            .into_iter()
+            .chain(units.flat_map(u16::to_le_bytes))
+            .collect()
     }
 
     #[test]
@@ -101,8 +109,14 @@ mod tests {
         assert_eq!(esp(&host).unwrap(), None);
         host.put(VARIABLE, variable(&GUID.to_uppercase()));
         assert_eq!(esp(&host).unwrap(), Some(GUID.parse().unwrap()));
-        host.put("/proc/cmdline", "ro seedbed.esp=01234567-89ab-8def-8123-456789abcdef quiet\n");
-        assert_eq!(esp(&host).unwrap().unwrap().to_string(), "01234567-89ab-8def-8123-456789abcdef");
+        host.put(
+            "/proc/cmdline",
+            "ro seedbed.esp=01234567-89ab-8def-8123-456789abcdef quiet\n",
+        );
+        assert_eq!(
+            esp(&host).unwrap().unwrap().to_string(),
+            "01234567-89ab-8def-8123-456789abcdef"
+        );
         host.put("/proc/cmdline", "seedbed.esp=x\n");
         assert!(esp(&host).is_err());
     }
@@ -120,11 +134,21 @@ mod tests {
         let host = Fake::default();
         host.rule("/usr/bin/udevadm", |_, _| Ok(String::new()));
         host.rule("/usr/sbin/losetup", |_, _| Ok(String::new()));
-        host.put("/proc/cmdline", format!("roothash={} ro", "0123456789abcdef".repeat(4)));
+        host.put(
+            "/proc/cmdline",
+            format!("roothash={} ro", "0123456789abcdef".repeat(4)),
+        );
         attach_cd(&host, "/dev/sr0").unwrap();
-        let attached = |host: &Fake| host.effects().iter().any(|effect| effect.contains("losetup"));
+        let attached = |host: &Fake| {
+            host.effects()
+                .iter()
+                .any(|effect| effect.contains("losetup"))
+        };
         assert!(attached(&host));
-        host.put("/dev/disk/by-partuuid/01234567-89ab-cdef-0123-456789abcdef", "");
+        host.put(
+            "/dev/disk/by-partuuid/01234567-89ab-cdef-0123-456789abcdef",
+            "",
+        );
         attach_cd(&host, "/dev/sr0").unwrap();
         assert!(!attached(&host));
     }

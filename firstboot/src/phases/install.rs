@@ -73,8 +73,13 @@ impl Phase for Install {
             host.announce(CONSOLE, format!("seedbed: install: {what}\n").as_bytes());
         };
         say(&format!("to {}", chosen.name));
-        write::install(&medium(host, booted)?, &target(host, chosen)?, &installation, &say)
-            .with_context(|| format!("installing to {}", chosen.name))?;
+        write::install(
+            &medium(host, booted)?,
+            &target(host, chosen)?,
+            &installation,
+            &say,
+        )
+        .with_context(|| format!("installing to {}", chosen.name))?;
         host.run(&Cmd::new("/usr/bin/systemctl").args(["reboot", "--no-block"]))?;
         host.sleep(Duration::from_secs(5));
         Err(Trouble::Waiting(format!(
@@ -121,12 +126,17 @@ fn guid(host: &dyn Host) -> Result<[u8; 16]> {
 fn medium(host: &dyn Host, booted: Disk) -> Result<Medium> {
     let open = |path: &str| host.open_disk(path, false);
     let line = host.read_text("/proc/cmdline")?.unwrap_or_default();
-    let root_hash = line.split_whitespace().find_map(|word| word.strip_prefix("roothash="));
+    let root_hash = line
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("roothash="));
     let table = host.read_text("/etc/veritytab")?.unwrap_or_default();
-    let store_hash = table.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
-        ["store", _, _, hash, ..] => Some(hash.to_owned()),
-        _ => None,
-    });
+    let store_hash =
+        table.lines().find_map(
+            |line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+                ["store", _, _, hash, ..] => Some(hash.to_owned()),
+                _ => None,
+            },
+        );
     Ok(Medium {
         disk: open(&booted.device())?,
         table: booted.table,
