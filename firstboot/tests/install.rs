@@ -63,7 +63,7 @@ fn put_fat(disk: &File, role: Role, tree: &Tree) {
 fn put_verified(disk: &File, role: Role, beside: Role, mib: u64) -> (File, [u8; 32]) {
     let tag = role.label().len() as u64;
     let data: Vec<u8> = (0..mib * MIB / 8)
-        .flat_map(|i| (i * 0x9e37_79b9_7f4a_7c15 + tag).to_le_bytes())
+        .flat_map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ tag).to_le_bytes())
         .collect();
     let mut tree = HashTree::new(b"salt", [4; 16]).unwrap();
     tree.update(&data);
@@ -82,10 +82,10 @@ fn medium() -> Medium {
     let size = (2 + SMALL.iter().sum::<u64>()) * MIB;
     disk.set_len(size).unwrap();
     let mut first = 2048;
-    let entries = ROLES.iter().zip(SMALL).map(|(role, mib)| {
+    let entries = (10..).zip(ROLES).zip(SMALL).map(|((tag, role), mib)| {
         let entry = Entry {
             type_guid: *role.type_guid(Arch::Amd64).as_bytes(),
-            guid: [role.label().len() as u8; 16],
+            guid: [tag; 16],
             first_lba: first,
             last_lba: first + mib * 2048 - 1,
             attributes: 0,
@@ -165,7 +165,7 @@ fn the_installed_disk_is_the_medium_with_room_to_grow() {
         let (disk, result) = installed(&medium, sector_size, 1000);
         result.unwrap();
         let table = gpt::read(&disk, sector_size).unwrap();
-        assert_eq!(table.guid, GUIDS[0]);
+        assert_eq!(table.disk_guid, GUIDS[0]);
         let entries: Vec<&Entry> = table.entries.values().collect();
         let sizes: Vec<u64> = entries
             .iter()
@@ -173,7 +173,7 @@ fn the_installed_disk_is_the_medium_with_room_to_grow() {
             .collect();
         assert_eq!(sizes, LARGE);
         assert_eq!((entries[1].guid, entries[2].guid), (GUIDS[1], GUIDS[2]));
-        assert_eq!(entries[5].guid, [4; 16], "root is found by its hash");
+        assert_eq!(entries[5].guid, [15; 16], "root is found by its hash");
 
         let part = |role| window(&disk, &LARGE, role);
         let check = |role, beside, hash| verity::verify(&part(role), &part(beside), hash).unwrap();

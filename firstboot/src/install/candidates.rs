@@ -127,7 +127,7 @@ fn holds(device: &Device<'_>, udev: &BTreeMap<String, String>) -> Holds {
             let store = *Role::Store.type_guid(Arch::Amd64).as_bytes();
             let mut entries = table.entries.values();
             return match entries.any(|entry| entry.type_guid == store) {
-                true => Holds::Seedbed(Guid::from_bytes(table.guid)),
+                true => Holds::Seedbed(Guid::from_bytes(table.disk_guid)),
                 false => Holds::Other("partitions".to_owned()),
             };
         }
