@@ -1,4 +1,4 @@
-//! Bytes to values and back: erofs, dm-verity, FAT, GPT, cpio, PE/UKI, and disk images: qcow2, vmdk,
+//! Bytes to values and back: erofs, dm-verity, FAT, GPT, cpio, PE/UKI, GRUB for BIOS, and disk images: qcow2, vmdk,
 //! VHD, VHDX, seekable zstd.
 //!
 //! Nothing here knows a clock, randomness, a process or the network, and nothing panics on bad input.
@@ -9,6 +9,7 @@ pub mod disk;
 pub mod erofs;
 pub mod fat;
 pub mod gpt;
+pub mod grub;
 pub mod ova;
 pub mod pe;
 pub mod qcow2;
