@@ -144,7 +144,11 @@ fn errors_say_what_is_wrong() {
         assert_eq!(made.unwrap_err().to_string(), expected);
     };
     let missing = "is missing among those for i386-pc";
-    check("fshelp.mod", None, &format!("GRUB's file fshelp.mod {missing}"));
+    check(
+        "fshelp.mod",
+        None,
+        &format!("GRUB's file fshelp.mod {missing}"),
+    );
     check("boot.img", None, &format!("GRUB's file boot.img {missing}"));
     check(
         "cdboot.img",
@@ -178,7 +182,8 @@ fn errors_say_what_is_wrong() {
     );
     let (parts, core) = compose(&synthetic()).unwrap();
     let error = for_disk(&parts, &core, 34, 1).unwrap_err();
-    let expected = "GRUB's core image with its first sector takes 1024 bytes, but there is room for 512";
+    let expected =
+        "GRUB's core image with its first sector takes 1024 bytes, but there is room for 512";
     assert_eq!(error.to_string(), expected);
     let error = Core::compose(&parts, &[], "a\0b", "").unwrap_err();
     assert_eq!(error.to_string(), "GRUB's prefix has a zero byte");
@@ -207,7 +212,9 @@ fn grub_mkimage_makes_the_same_core() {
         return;
     };
     let folder = grub::folder(test).unwrap();
-    let decompressor = std::fs::read(folder.join("lzma_decompress.img")).unwrap().len();
+    let decompressor = std::fs::read(folder.join("lzma_decompress.img"))
+        .unwrap()
+        .len();
     let work = tempfile::tempdir().unwrap();
     let (file, text) = (work.path().join("core.img"), work.path().join("grub.cfg"));
     for (modules, prefix, config) in [
@@ -236,12 +243,19 @@ fn grub_mkimage_makes_the_same_core() {
                 assert_eq!(usize::from(u16_at(image, 0x1fc)), sectors(image));
             }
             let (first, second) = (split(&mut theirs, SECTOR), split(&mut ours, SECTOR));
-            assert_eq!(without(first, &[0x1fc..0x1fe]), without(second, &[0x1fc..0x1fe]));
+            assert_eq!(
+                without(first, &[0x1fc..0x1fe]),
+                without(second, &[0x1fc..0x1fe])
+            );
             let code = |core: &[u8]| without(&core[..decompressor], &[8..12]);
             assert_eq!(code(theirs), code(ours));
             let equal = unpack(theirs, decompressor) == unpack(ours, decompressor);
             assert!(equal, "{format} {modules:?} {prefix:?} {config:?}");
-            println!("{format}: {} bytes of grub-mkimage's, {} of ours", theirs.len(), ours.len());
+            println!(
+                "{format}: {} bytes of grub-mkimage's, {} of ours",
+                theirs.len(),
+                ours.len()
+            );
         }
     }
 }

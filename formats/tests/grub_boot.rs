@@ -43,7 +43,7 @@ const RECEIVED: &str = r#"root=UUID=1-2 $root ${root} $(a) `b` c;d # {e} é |&<>
 fn boot(cmdline: &str) -> Boot<'_> {
     Boot {
         kernel: KERNEL,
-        initrd: INITRD,
+        initrd: &[INITRD],
         cmdline,
         serial: Some(Serial {
             unit: 0,
@@ -87,7 +87,10 @@ fn disk(path: &Path, test: &str, boot: &Boot, files: &[(&str, Vec<u8>)]) -> Opti
         attributes: 0,
         name: String::new(),
     };
-    let entries = [entry(BIOS_BOOT, 1, MIB, MIB), entry(ESP, 2, 2 * MIB, 32 * MIB)];
+    let entries = [
+        entry(BIOS_BOOT, 1, MIB, MIB),
+        entry(ESP, 2, 2 * MIB, 32 * MIB),
+    ];
     let table = Table::new([9; 16], SectorSize::B512, 40 * MIB / SECTOR, entries);
     for (offset, bytes) in table.write().unwrap() {
         file.write_all_at(&bytes, offset).unwrap();
@@ -101,11 +104,31 @@ fn run(test: &str, drives: &[&str], until: Option<&str>) -> Option<String> {
     const QEMU: &str = "qemu-system-x86_64";
     referee::run(test, QEMU, &["--version"])?;
     let mut command = Command::new(QEMU);
-    command.args(["-machine", "pc,accel=tcg", "-m", "128", "-nodefaults", "-display", "none"]);
-    command.args(["-serial", "stdio", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
-    command.args(drives).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args([
+        "-machine",
+        "pc,accel=tcg",
+        "-m",
+        "128",
+        "-nodefaults",
+        "-display",
+        "none",
+    ]);
+    command.args([
+        "-serial",
+        "stdio",
+        "-no-reboot",
+        "-device",
+        "isa-debug-exit,iobase=0xf4,iosize=4",
+    ]);
+    command
+        .args(drives)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut machine = command.spawn().unwrap();
-    let (mut input, mut output) = (machine.stdin.take().unwrap(), machine.stdout.take().unwrap());
+    let (mut input, mut output) = (
+        machine.stdin.take().unwrap(),
+        machine.stdout.take().unwrap(),
+    );
     let (sender, receiver) = mpsc::channel();
     let reader = std::thread::spawn(move || {
         let mut buffer = [0; 4096];
@@ -205,7 +228,12 @@ fn another_disk_may_have_the_kernel() {
     let Some(text) = run(test, &drives, None) else {
         return;
     };
-    assert!(text.contains(&format!("The kernel {KERNEL} cannot be read from (hd0,gpt2).")), "{text}");
+    assert!(
+        text.contains(&format!(
+            "The kernel {KERNEL} cannot be read from (hd0,gpt2)."
+        )),
+        "{text}"
+    );
     assert_started(&text, "found");
 }
 
@@ -224,7 +252,8 @@ fn a_cd_starts_its_kernel() {
     std::fs::write(tree.join(&INITRD[1..]), "the CD's").unwrap();
     std::fs::write(tree.join("grub.img"), for_cd(&parts, &core, 0).unwrap()).unwrap();
     let (tree, iso) = (tree.to_str().unwrap(), iso.to_str().unwrap());
-    let args = "-as mkisofs -quiet -R -b grub.img -no-emul-boot -boot-load-size 4 -boot-info-table -o";
+    let args =
+        "-as mkisofs -quiet -R -b grub.img -no-emul-boot -boot-load-size 4 -boot-info-table -o";
     let mut args: Vec<&str> = args.split(' ').collect();
     args.extend([iso, tree]);
     if referee::run(test, "xorriso", &args).is_none() {
@@ -237,7 +266,10 @@ fn a_cd_starts_its_kernel() {
     let lba = u32_at(catalog + 32 + 8);
     let image = for_cd(&parts, &core, lba).unwrap();
     let at = lba as usize * 2048;
-    assert!(cd[at..at + image.len()] == image, "xorriso fills the information table differently");
+    assert!(
+        cd[at..at + image.len()] == image,
+        "xorriso fills the information table differently"
+    );
     let Some(text) = run(test, &["-cdrom", iso], None) else {
         return;
     };

@@ -13,8 +13,18 @@ use std::fmt::Write;
 
 /// The modules that the configuration needs, for disks and CDs.
 pub const MODULES: [&str; 12] = [
-    "biosdisk", "part_gpt", "fat", "iso9660", "serial", "terminal", "eval", "echo", "linux", "search_fs_uuid",
-    "read", "reboot",
+    "biosdisk",
+    "part_gpt",
+    "fat",
+    "iso9660",
+    "serial",
+    "terminal",
+    "eval",
+    "echo",
+    "linux",
+    "search_fs_uuid",
+    "read",
+    "reboot",
 ];
 
 /// The longest command line that x86 kernels take, without the zero at its end (`COMMAND_LINE_SIZE` in
@@ -28,8 +38,8 @@ const BOOT_IMAGE: &str = "BOOT_IMAGE=";
 pub struct Boot<'a> {
     /// Path of the kernel from the root of its file system.
     pub kernel: &'a str,
-    /// Path of its initrd there.
-    pub initrd: &'a str,
+    /// Paths there of the archives that make up its initrd, in their order.
+    pub initrd: &'a [&'a str],
     /// The kernel's command line. It gets `BOOT_IMAGE=` with the kernel's path in front.
     pub cmdline: &'a str,
     /// A serial line that GRUB uses beside the screen and the keyboard, if the machine has it.
@@ -68,7 +78,9 @@ pub enum Error {
     #[error("{0:?} is no absolute path")]
     Path(String),
     /// The kernel would see only a part.
-    #[error("the kernel's command line has {0} bytes with what GRUB adds, more than {MAX_COMMAND_LINE}")]
+    #[error(
+        "the kernel's command line has {0} bytes with what GRUB adds, more than {MAX_COMMAND_LINE}"
+    )]
     TooLong(usize),
 }
 
@@ -79,20 +91,19 @@ pub fn render(boot: &Boot) -> Result<String, Error> {
 
 /// The script that `eval` gets. Its line ends vanish, so every line ends where a word does.
 fn script(boot: &Boot) -> Result<String, Error> {
-    let (kernel, initrd) = (path(boot.kernel)?, path(boot.initrd)?);
+    let kernel = path(boot.kernel)?;
     let words = words(boot.cmdline)?;
-    let length = words.iter().fold(BOOT_IMAGE.len() + kernel.len(), |sum, word| {
-        sum + 1 + word.len() + if word.contains(' ') { 2 } else { 0 }
-    });
+    let length = words
+        .iter()
+        .fold(BOOT_IMAGE.len() + kernel.len(), |sum, word| {
+            sum + 1 + word.len() + if word.contains(' ') { 2 } else { 0 }
+        });
     if length > MAX_COMMAND_LINE {
         return Err(Error::TooLong(length));
     }
-    let mut cmdline = String::new();
-    for word in &words {
-        cmdline += " ";
-        cmdline += &quote(word);
-    }
-    let (kernel, initrd) = (quote(kernel), quote(initrd));
+    let cmdline = quote_all(words.iter().map(String::as_str));
+    let archives: Result<Vec<&str>, Error> = boot.initrd.iter().map(|text| path(text)).collect();
+    let (kernel, initrd) = (quote(kernel), quote_all(archives?));
     let mut script = String::new();
     if let Some(Serial { unit, speed }) = boot.serial {
         let _ = write!(
@@ -104,10 +115,10 @@ fn script(boot: &Boot) -> Result<String, Error> {
     let _ = write!(
         script,
         "function start {{ \
-         if linux {kernel}{cmdline}; then \
-         if initrd {initrd}; then boot; echo \"The kernel \"{kernel}\" on ($root) did not start.\"; \
-         else echo \"The initial RAM disk \"{initrd}\" cannot be read from ($root).\"; fi; \
-         else echo \"The kernel \"{kernel}\" cannot be read from ($root).\"; fi; }};\n\
+         if linux {kernel} {cmdline}; then \
+         if initrd {initrd}; then boot; echo \"The kernel\" {kernel} \"on ($root) did not start.\"; \
+         else echo \"The initial RAM disk\" {initrd} \"cannot be read from ($root).\"; fi; \
+         else echo \"The kernel\" {kernel} \"cannot be read from ($root).\"; fi; }};\n\
          start;\n"
     );
     if let Some(uuid) = boot.elsewhere {
@@ -126,6 +137,10 @@ fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+fn quote_all<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
 fn path(text: &str) -> Result<&str, Error> {
     match text.starts_with('/') {
         true => word(text),
@@ -136,7 +151,8 @@ fn path(text: &str) -> Result<&str, Error> {
 /// Refuses what does not reach the kernel as it is. GRUB writes a backslash before quotes and backslashes, and
 /// kernels read backslashes literally; it takes only spaces for a reason to enclose a word in quotes.
 fn word(text: &str) -> Result<&str, Error> {
-    let refused = |character: &char| character.is_control() || matches!(character, '\\' | '\'' | '"');
+    let refused =
+        |character: &char| character.is_control() || matches!(character, '\\' | '\'' | '"');
     match text.chars().find(refused) {
         None => Ok(text),
         Some(character) => Err(Error::Character {
@@ -165,7 +181,10 @@ fn unquote(text: &str) -> Result<String, Error> {
             let value = value.strip_suffix('"').filter(|value| !value.contains('"'));
             let whole = key.is_empty() || key.find('=') == Some(key.len() - 1);
             let value = value.filter(|_| whole);
-            format!("{key}{}", value.ok_or_else(|| Error::Quotes(text.to_owned()))?)
+            format!(
+                "{key}{}",
+                value.ok_or_else(|| Error::Quotes(text.to_owned()))?
+            )
         }
     };
     word(&bare)?;
@@ -178,7 +197,7 @@ mod tests {
 
     const BOOT: Boot = Boot {
         kernel: "/EFI/vmlinuz",
-        initrd: "/EFI/initrd",
+        initrd: &["/EFI/microcode", "/EFI/initrd"],
         cmdline: "",
         serial: None,
         elsewhere: None,
@@ -195,19 +214,43 @@ mod tests {
             r#"d="file a.c +p" "e=f g" h="" i="j""#,
             &["d=file a.c +p", "e=f g", "h=", "i=j"],
         );
-        check("$root ${root} $(x) `y` a;b # {c} é |&<>*?~!%", &[
-            "$root", "${root}", "$(x)", "`y`", "a;b", "#", "{c}", "é", "|&<>*?~!%",
-        ]);
+        check(
+            "$root ${root} $(x) `y` a;b # {c} é |&<>*?~!%",
+            &[
+                "$root",
+                "${root}",
+                "$(x)",
+                "`y`",
+                "a;b",
+                "#",
+                "{c}",
+                "é",
+                "|&<>*?~!%",
+            ],
+        );
     }
 
     #[test]
     fn words_that_would_change_on_the_way_are_refused() {
-        for (cmdline, character) in [("a\\b", '\\'), ("a b=it's", '\''), ("a\tb", '\t'), ("\n", '\n')] {
+        for (cmdline, character) in [
+            ("a\\b", '\\'),
+            ("a b=it's", '\''),
+            ("a\tb", '\t'),
+            ("\n", '\n'),
+        ] {
             let error = words(cmdline).unwrap_err();
-            let same = matches!(&error, Error::Character { character: found, .. } if *found == character);
+            let same =
+                matches!(&error, Error::Character { character: found, .. } if *found == character);
             assert!(same, "{cmdline:?}: {error}");
         }
-        for cmdline in [r#"a="b"#, r#"a"b c""#, r#"a="b"c"#, r#"a=b="c""#, r#"a="b""c""#, "\""] {
+        for cmdline in [
+            r#"a="b"#,
+            r#"a"b c""#,
+            r#"a="b"c"#,
+            r#"a=b="c""#,
+            r#"a="b""c""#,
+            "\"",
+        ] {
             assert!(matches!(words(cmdline), Err(Error::Quotes(_))), "{cmdline}");
         }
     }
@@ -217,20 +260,37 @@ mod tests {
         let own = BOOT_IMAGE.len() + BOOT.kernel.len() + 1;
         let fits = "x".repeat(MAX_COMMAND_LINE - own);
         for (cmdline, length) in [(fits.clone(), None), (fits.clone() + "x", Some(2048))] {
-            let boot = Boot { cmdline: &cmdline, ..BOOT };
+            let boot = Boot {
+                cmdline: &cmdline,
+                ..BOOT
+            };
             assert_eq!(render(&boot).err(), length.map(Error::TooLong));
         }
         // A space inside a word makes GRUB put quotes around it.
         let spaced = format!("a=\"{} \"", &fits[..fits.len() - 5]);
-        assert!(render(&Boot { cmdline: &spaced, ..BOOT }).is_ok());
+        assert!(
+            render(&Boot {
+                cmdline: &spaced,
+                ..BOOT
+            })
+            .is_ok()
+        );
         let spaced = format!("a=\"{} \"", &fits[..fits.len() - 4]);
-        let error = render(&Boot { cmdline: &spaced, ..BOOT }).unwrap_err();
+        let error = render(&Boot {
+            cmdline: &spaced,
+            ..BOOT
+        })
+        .unwrap_err();
         assert_eq!(error, Error::TooLong(2048));
     }
 
     #[test]
     fn paths_are_absolute() {
-        let error = render(&Boot { initrd: "initrd", ..BOOT }).unwrap_err();
+        let error = render(&Boot {
+            initrd: &["initrd"],
+            ..BOOT
+        })
+        .unwrap_err();
         assert_eq!(error.to_string(), "\"initrd\" is no absolute path");
     }
 
@@ -238,13 +298,17 @@ mod tests {
     fn the_text_is_one_word_for_eval() {
         let boot = Boot {
             cmdline: "a=$b",
-            serial: Some(Serial { unit: 1, speed: 9600 }),
+            serial: Some(Serial {
+                unit: 1,
+                speed: 9600,
+            }),
             elsewhere: Some("1234-ABCD"),
             ..BOOT
         };
         let text = render(&boot).unwrap();
         assert!(text.starts_with("eval 'if serial --unit=1 --speed=9600; then "));
         assert!(text.contains(r"if linux '\''/EFI/vmlinuz'\'' '\''a=$b'\''; then"));
+        assert!(text.contains(r"if initrd '\''/EFI/microcode'\'' '\''/EFI/initrd'\''; then boot;"));
         assert!(text.contains(r"if search.fs_uuid '\''1234-ABCD'\'' root; then start; fi;"));
         assert!(text.ends_with("reboot'\n"));
     }

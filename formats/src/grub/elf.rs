@@ -32,7 +32,9 @@ pub(super) fn load(elf: &[u8]) -> Result<Vec<u8>, Error> {
     }
     let count = usize::from(u16_le(header, 48));
     let table = elf.get(table..).ok_or(field("e_shoff", table))?;
-    let rows = table.get(..SECTION * count).ok_or(field("e_shnum", count))?;
+    let rows = table
+        .get(..SECTION * count)
+        .ok_or(field("e_shnum", count))?;
     let mut image = Vec::new();
     for row in rows.chunks_exact(SECTION) {
         let (kind, flags) = (u32_le(row, 4), u32_le(row, 8));

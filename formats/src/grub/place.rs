@@ -49,7 +49,11 @@ pub fn for_disk(parts: &Parts, core: &Core, first_lba: u64, sectors: u64) -> Res
     partition.extend(&core.bytes);
     partition.resize(partition.len().next_multiple_of(SECTOR), 0);
     let room = sectors.saturating_mul(SECTOR as u64);
-    fits("core image with its first sector", partition.len() as u64, room)?;
+    fits(
+        "core image with its first sector",
+        partition.len() as u64,
+        room,
+    )?;
     Ok(Disk {
         boot_code,
         partition,
