@@ -137,6 +137,7 @@ mod tests {
     fn partitions_are_aligned_and_do_not_overlap() {
         let plan = plan(&profile::Disk {
             compression: Default::default(),
+            bios: false,
             esp: 1024,
             root: 700,
             store: 300,
@@ -159,6 +160,7 @@ mod tests {
     fn what_outgrows_its_slot_is_named() {
         let plan = plan(&profile::Disk {
             compression: Default::default(),
+            bios: false,
             esp: 1024,
             root: 700,
             store: 300,
