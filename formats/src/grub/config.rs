@@ -106,24 +106,24 @@ fn script(boot: &Boot) -> Result<String, Error> {
     let (kernel, initrd) = (quote(kernel), quote_all(archives?));
     let mut script = String::new();
     if let Some(Serial { unit, speed }) = boot.serial {
-        let _ = write!(
+        let _ = writeln!(
             script,
             "if serial --unit={unit} --speed={speed}; then \
-             terminal_input console serial; terminal_output console serial; fi;\n"
+             terminal_input console serial; terminal_output console serial; fi;"
         );
     }
-    let _ = write!(
+    let _ = writeln!(
         script,
         "function start {{ \
          if linux {kernel} {cmdline}; then \
          if initrd {initrd}; then boot; echo \"The kernel\" {kernel} \"on ($root) did not start.\"; \
          else echo \"The initial RAM disk\" {initrd} \"cannot be read from ($root).\"; fi; \
          else echo \"The kernel\" {kernel} \"cannot be read from ($root).\"; fi; }};\n\
-         start;\n"
+         start;"
     );
     if let Some(uuid) = boot.elsewhere {
         let uuid = quote(word(uuid)?);
-        let _ = write!(script, "if search.fs_uuid {uuid} root; then start; fi;\n");
+        let _ = writeln!(script, "if search.fs_uuid {uuid} root; then start; fi;");
     }
     script += "echo \"Write the image to this disk again, or start the machine from another one.\";\n\
                echo \"Press Enter to restart.\";\n\
