@@ -64,12 +64,17 @@ containerd: prerequisites
 erofs-utils: prerequisites
 	scripts/debian-packages.sh trixie $(CACHE)/erofs-utils erofs-utils libc6 libzstd1 liblz4-1 liblzma5 libdeflate0 zlib1g libselinux1 libuuid1 libpcre2-8-0 libxxhash0 libfuse2t64 libgcc-s1
 
+# Of the suite that images are made of, with the libraries that its grub-mkimage needs; nothing of it is installed.
+.PHONY: grub
+grub: prerequisites
+	scripts/debian-packages.sh trixie $(CACHE)/grub grub-common grub-pc-bin libc6 libdevmapper1.02.1 liblzma5 libselinux1 libudev1 libpcre2-8-0 libcap2
+
 # The validators of bills of materials are on PyPI alone: without it their test says SKIP, all others must run.
 .PHONY: unit
-unit: prerequisites containerd erofs-utils
+unit: prerequisites containerd erofs-utils grub
 	if scripts/validators.sh $(CACHE)/validators; then export SEEDBED_VALIDATORS=$(CACHE)/validators; \
 	else echo "SKIP validators_take_the_bills_of_materials: the validators cannot be installed from PyPI"; fi; \
-	SEEDBED_CONTAINERD=$(CACHE)/containerd/usr/bin SEEDBED_EROFS_UTILS=$(CACHE)/erofs-utils SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests
+	SEEDBED_CONTAINERD=$(CACHE)/containerd/usr/bin SEEDBED_EROFS_UTILS=$(CACHE)/erofs-utils SEEDBED_GRUB=$(CACHE)/grub SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests
 
 .PHONY: machine
 machine: image ## The tests that need a baked image: a boot to Ready, a power cut, sticks

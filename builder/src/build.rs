@@ -5,6 +5,7 @@
 //! root's into the kernel's command line, so that a signed kernel image vouches for everything.
 
 mod artifact;
+mod bios;
 mod boot;
 mod compressed;
 mod contents;
@@ -178,7 +179,17 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     disk.add(Role::Root, &partition);
     stages.done("erofs and initrd");
     let root_hash = &partition.root_hash;
-    let esp = boot::esp(&inputs, &firmware, &initrd, root_hash)?;
+    let cmdline = boot::command_line(&digest::hex(root_hash), &inputs.parts.kernel_arguments);
+    let mut esp = boot::esp(&inputs, &firmware, &initrd, &cmdline)?;
+    // GRUB's boot sector knows sectors of 512 bytes alone, and so does every BIOS.
+    let parts = firmware.grub.as_ref();
+    if let Some(parts) = parts.filter(|_| request.sector_size == SectorSize::B512) {
+        let number = disk.number(Role::Esp);
+        let core = bios::add(
+            &inputs, parts, &firmware, &initrd, &cmdline, &mut esp, number,
+        )?;
+        disk.write_bios(parts, &core)?;
+    }
     disk.write_esp(&esp)?;
     disk.write_table()?;
     stages.done("partitions");

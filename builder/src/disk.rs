@@ -181,6 +181,7 @@ mod tests {
     fn partitions_are_aligned_and_do_not_overlap() {
         let plan = plan(&profile::Disk {
             compression: Default::default(),
+            bios: false,
             esp: 1024,
             root: 700,
             store: 300,
@@ -203,6 +204,7 @@ mod tests {
     fn what_outgrows_its_slot_is_named() {
         let plan = plan(&profile::Disk {
             compression: Default::default(),
+            bios: false,
             esp: 1024,
             root: 700,
             store: 300,

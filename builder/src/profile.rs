@@ -40,7 +40,7 @@ pub struct Profile {
     layers: Vec<Layer>,
 }
 
-/// Sizes of the partitions, in MiB.
+/// Sizes of the partitions, in MiB, and what is in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disk {
     /// The EFI system partition.
@@ -51,6 +51,8 @@ pub struct Disk {
     pub store: u64,
     /// How files of the operating system and of container images are compressed.
     pub compression: CompressionFile,
+    /// Whether a BIOS starts the image too.
+    pub bios: bool,
 }
 
 /// What one document adds, and where it counts.
@@ -80,6 +82,7 @@ impl From<DiskFile> for Disk {
             root: file.root.unwrap_or(2048),
             store: file.store.unwrap_or(4096),
             compression: file.compression.unwrap_or_default(),
+            bios: file.bios.unwrap_or_default(),
         }
     }
 }

@@ -13,10 +13,11 @@ use contract::partition::Role;
 use formats::gpt::SectorSize;
 use formats::tree::{Content, Kind, Tree};
 use formats::verity::HashTree;
-use formats::{erofs, fat, gpt};
+use formats::{erofs, fat, gpt, grub};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -237,6 +238,25 @@ impl<'a> Disk<'a> {
             .with_context(writing)
     }
 
+    /// The number of the partition of `role`, from 1.
+    pub(super) fn number(&self, role: Role) -> usize {
+        let before = self.plan.slots.iter().take_while(|slot| slot.role != role);
+        before.count() + 1
+    }
+
+    /// Writes what a BIOS starts: code into the first sector, the core image into its partition.
+    pub(super) fn write_bios(&self, parts: &grub::Parts, core: &grub::Core) -> anyhow::Result<()> {
+        let writing = || format!("writing the {} partition", Role::BiosBoot.label());
+        let slot = self.plan.slot(Role::BiosBoot);
+        let sector = self.sector_size.bytes();
+        let made = grub::for_disk(parts, core, slot.offset / sector, slot.size / sector)
+            .with_context(writing)?;
+        let mut out = Bounded::new(self.raw.file(), slot);
+        out.write_all(&made.partition).with_context(writing)?;
+        let written = self.raw.file().write_all_at(&made.boot_code, 0);
+        written.context("writing the boot code")
+    }
+
     /// Writes the partition table: the last step that makes the disk one.
     pub(super) fn write_table(&mut self) -> anyhow::Result<()> {
         let sector = self.sector_size.bytes();
@@ -252,7 +272,7 @@ impl<'a> Disk<'a> {
         let disk = *self.disk_guid().as_bytes();
         let table = gpt::Table::new(disk, self.sector_size, self.plan.size / sector, entries);
         for (offset, bytes) in table.write().context("planning the partition table")? {
-            let written = std::os::unix::fs::FileExt::write_all_at(self.raw.file(), &bytes, offset);
+            let written = self.raw.file().write_all_at(&bytes, offset);
             written.context("writing the partition table")?;
         }
         Ok(())

@@ -122,6 +122,7 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
             root: file.disk.root.or(disk.root),
             store: file.disk.store.or(disk.store),
             compression: file.disk.compression.or(disk.compression),
+            bios: file.disk.bios.or(disk.bios),
         };
         layers.push(Layer {
             when: source.when,

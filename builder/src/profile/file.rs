@@ -239,7 +239,7 @@ pub struct ScriptEntry {
     pub reason: String,
 }
 
-/// Sizes of the partitions, in MiB.
+/// Sizes of the partitions, in MiB, and what is in them.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DiskFile {
@@ -251,6 +251,9 @@ pub struct DiskFile {
     pub store: Option<u64>,
     /// How files of the operating system and of container images are compressed [default: none].
     pub compression: Option<CompressionFile>,
+    /// Whether a PC's BIOS starts the image too, beside UEFI, on amd64 and disks with 512-byte sectors: with GRUB, from
+    /// the package grub-pc-bin [default: false].
+    pub bios: Option<bool>,
 }
 
 /// How files are compressed in the image, where that makes them smaller.
