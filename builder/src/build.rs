@@ -182,6 +182,7 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     let cmdline = boot::command_line(&digest::hex(root_hash), &inputs.parts.kernel_arguments);
     let mut esp = boot::esp(&inputs, &firmware, &initrd, &cmdline)?;
     // GRUB's boot sector knows sectors of 512 bytes alone, and so does every BIOS.
+    let mut grub = None;
     let parts = firmware.grub.as_ref();
     if let Some(parts) = parts.filter(|_| request.sector_size == SectorSize::B512) {
         let number = disk.number(Role::Esp);
@@ -189,13 +190,20 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
             &inputs, parts, &firmware, &initrd, &cmdline, &mut esp, number,
         )?;
         disk.write_bios(parts, &core)?;
+        grub = Some((parts, core));
     }
     disk.write_esp(&esp)?;
     disk.write_table()?;
     stages.done("partitions");
     let mut medium = None;
     if request.formats.contains(&Format::Iso) {
-        medium = Some(medium::write(&disk, &esp, &seed, request.out)?);
+        medium = Some(medium::write(
+            &disk,
+            grub.as_ref().map(|(parts, core)| (*parts, core)),
+            &esp,
+            &seed,
+            request.out,
+        )?);
         stages.done("iso");
     }
     let mut report = disk.finish(medium, &request.formats, &mut stages)?;

@@ -123,3 +123,7 @@ pub struct Partition {
     /// Its size in bytes, a multiple of [`ALIGNMENT`].
     pub bytes: u64,
 }
+
+/// The kernel's argument by which a boot loader without UEFI's variables tells the GUID of the ESP that it came
+/// from; empty if it does not know.
+pub const BOOTED_ESP: &str = "seedbed.esp";

@@ -29,7 +29,8 @@ const CATALOG: u32 = 19;
 const PATH_TABLE_LE: u32 = 20;
 const PATH_TABLE_BE: u32 = 21;
 const ROOT: u32 = 22;
-const FILES: u32 = 23;
+/// The sector of the first file that is given as bytes; the next ones follow it.
+pub const FILES: u32 = 23;
 /// A path table of the root directory alone.
 const PATH_TABLE_LEN: u32 = 10;
 /// One record of the boot catalog.

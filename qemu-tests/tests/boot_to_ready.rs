@@ -56,7 +56,9 @@ fn no_first_boot_unit_ran(cluster: &Cluster, machine: &mut Machine) -> anyhow::R
     // On a slow host kubelet's own question, whether we may read logs, can time out.
     let log = machine.until("a pod that looks at the machine's units", A_WHILE, || {
         let looked = cluster.pod_phase("looking")? == "Succeeded";
-        looked.then(|| cluster.kubectl(&["logs", "looking"])).transpose()
+        looked
+            .then(|| cluster.kubectl(&["logs", "looking"]))
+            .transpose()
     })?;
     let named = |prefix: &str| -> BTreeSet<&str> {
         log.lines()

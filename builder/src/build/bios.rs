@@ -7,7 +7,7 @@
 use super::Inputs;
 use super::boot::Firmware;
 use anyhow::{Context, bail};
-use contract::partition::Arch;
+use contract::partition::{Arch, BOOTED_ESP};
 use formats::grub::config::{self, Boot, Serial};
 use formats::grub::{Core, Parts};
 use formats::tree::{Content, Kind, Tree};
@@ -64,6 +64,7 @@ pub(super) fn add(
         kernel: &kernel,
         initrd: &archives,
         cmdline,
+        partition: Some(BOOTED_ESP),
         serial: serial(cmdline),
         elsewhere: None,
     })

@@ -7,13 +7,13 @@
 
 use anyhow::{Context, Result};
 use contract::guid::Guid;
+use contract::partition::BOOTED_ESP;
 
 use super::disk;
 use crate::host::{Cmd, Host};
 
 const VARIABLE: &str =
     "/sys/firmware/efi/efivars/LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-const ARGUMENT: &str = "seedbed.esp=";
 /// Attributes in front of a variable's value (Linux, efivarfs).
 const ATTRIBUTES: usize = 4;
 
@@ -21,11 +21,12 @@ const ATTRIBUTES: usize = 4;
 pub fn esp(host: &dyn Host) -> Result<Option<Guid>> {
     let line = host.read_text("/proc/cmdline")?.unwrap_or_default();
     let mut words = line.split_whitespace();
-    if let Some(text) = words.find_map(|word| word.strip_prefix(ARGUMENT)) {
-        let guid = text
-            .parse()
-            .with_context(|| format!("reading {ARGUMENT}{text}"));
-        return guid.map(Some);
+    let argument = words.find_map(|word| word.strip_prefix(BOOTED_ESP)?.strip_prefix('='));
+    if let Some(text) = argument.filter(|text| !text.is_empty()) {
+        let guid = text.parse();
+        return guid
+            .with_context(|| format!("reading {BOOTED_ESP}={text}"))
+            .map(Some);
     }
     let Some(bytes) = host.read(VARIABLE)? else {
         return Ok(None);
@@ -117,6 +118,8 @@ mod tests {
             esp(&host).unwrap().unwrap().to_string(),
             "01234567-89ab-8def-8123-456789abcdef"
         );
+        host.put("/proc/cmdline", "quiet seedbed.esp=\n");
+        assert_eq!(esp(&host).unwrap(), Some(GUID.parse().unwrap()));
         host.put("/proc/cmdline", "seedbed.esp=x\n");
         assert!(esp(&host).is_err());
     }

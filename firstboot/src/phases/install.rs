@@ -33,7 +33,7 @@ impl Phase for Install {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["seed"]
+        &["seed", "store"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {

@@ -12,7 +12,7 @@
 use std::fmt::Write;
 
 /// The modules that the configuration needs, for disks and CDs.
-pub const MODULES: [&str; 12] = [
+pub const MODULES: [&str; 13] = [
     "biosdisk",
     "part_gpt",
     "fat",
@@ -22,6 +22,7 @@ pub const MODULES: [&str; 12] = [
     "eval",
     "echo",
     "linux",
+    "probe",
     "search_fs_uuid",
     "read",
     "reboot",
@@ -30,6 +31,8 @@ pub const MODULES: [&str; 12] = [
 /// The longest command line that x86 kernels take, without the zero at its end (`COMMAND_LINE_SIZE` in
 /// `arch/x86/include/asm/setup.h`). GRUB leaves out words that would exceed it and says nothing.
 const MAX_COMMAND_LINE: usize = 2047;
+/// Characters of a GUID.
+const GUID: usize = 36;
 /// What GRUB puts in front of the kernel's path, at the start of the command line.
 const BOOT_IMAGE: &str = "BOOT_IMAGE=";
 
@@ -42,6 +45,8 @@ pub struct Boot<'a> {
     pub initrd: &'a [&'a str],
     /// The kernel's command line. It gets `BOOT_IMAGE=` with the kernel's path in front.
     pub cmdline: &'a str,
+    /// The name of an argument that tells the kernel the GUID of the partition that it was started from.
+    pub partition: Option<&'a str>,
     /// A serial line that GRUB uses beside the screen and the keyboard, if the machine has it.
     pub serial: Option<Serial>,
     /// The UUID of a file system, as GRUB writes it (`1234-ABCD` of a FAT volume), on whatever disk, that is tried
@@ -98,10 +103,15 @@ fn script(boot: &Boot) -> Result<String, Error> {
         .fold(BOOT_IMAGE.len() + kernel.len(), |sum, word| {
             sum + 1 + word.len() + if word.contains(' ') { 2 } else { 0 }
         });
+    let name = boot.partition.map(word).transpose()?;
+    let length = length + name.map_or(0, |name| name.len() + 2 + GUID);
     if length > MAX_COMMAND_LINE {
         return Err(Error::TooLong(length));
     }
-    let cmdline = quote_all(words.iter().map(String::as_str));
+    let mut cmdline = quote_all(words.iter().map(String::as_str));
+    if let Some(name) = name {
+        cmdline += &format!(" {}\"$partition\"", quote(&format!("{name}=")));
+    }
     let archives: Result<Vec<&str>, Error> = boot.initrd.iter().map(|text| path(text)).collect();
     let (kernel, initrd) = (quote(kernel), quote_all(archives?));
     let mut script = String::new();
@@ -115,6 +125,7 @@ fn script(boot: &Boot) -> Result<String, Error> {
     let _ = writeln!(
         script,
         "function start {{ \
+         probe --set=partition --part-uuid ($root); \
          if linux {kernel} {cmdline}; then \
          if initrd {initrd}; then boot; echo \"The kernel\" {kernel} \"on ($root) did not start.\"; \
          else echo \"The initial RAM disk\" {initrd} \"cannot be read from ($root).\"; fi; \
@@ -199,6 +210,7 @@ mod tests {
         kernel: "/EFI/vmlinuz",
         initrd: &["/EFI/microcode", "/EFI/initrd"],
         cmdline: "",
+        partition: None,
         serial: None,
         elsewhere: None,
     };
