@@ -4,6 +4,7 @@ use anyhow::{Context, ensure};
 use contract::journal::Step;
 use qemu_tests::disk::{Disk, Stick};
 use qemu_tests::environment;
+use qemu_tests::firmware::Firmware;
 use qemu_tests::machine::Machine;
 use qemu_tests::report::say;
 use qemu_tests::stand::{BOOT, Stand};
@@ -98,11 +99,11 @@ fn runs_from_disk(stand: &mut Stand, boot: &str) -> anyhow::Result<()> {
 }
 
 /// Without an instruction to install, a CD starts a machine, and says what it needs.
-#[test]
-fn cd_without_install() -> anyhow::Result<()> {
-    let Some(mut stand) = stand("cd_without_install", "")? else {
+fn cd_without_install(test: &str, firmware: Firmware) -> anyhow::Result<()> {
+    let Some(mut stand) = stand(test, "")? else {
         return Ok(());
     };
+    stand.spec.firmware = firmware;
     let mut machine = Machine::start(&stand.spec, "live")?;
     let why = wait_to_wait(&mut machine, "install")?;
     ensure!(why.contains("`install:`"), "{why}");
@@ -111,11 +112,11 @@ fn cd_without_install() -> anyhow::Result<()> {
 }
 
 /// The ISO on a stick, and no disk: the machine runs from the stick.
-#[test]
-fn stick_runs() -> anyhow::Result<()> {
-    let Some(mut stand) = stand("stick_runs", "")? else {
+fn stick_runs(test: &str, firmware: Firmware) -> anyhow::Result<()> {
+    let Some(mut stand) = stand(test, "")? else {
         return Ok(());
     };
+    stand.spec.firmware = firmware;
     stand.spec.disks.clear();
     stand.spec.cds.clear();
     let medium = Stick::written(&environment::iso()?, &stand.path("medium.img"), 16)?;
@@ -123,5 +124,38 @@ fn stick_runs() -> anyhow::Result<()> {
     let mut machine = Machine::start(&stand.spec, "stick")?;
     done(&mut machine, "disks")?;
     stand.report.boot("stick", &machine);
+    stand.report.finish()
+}
+
+#[test]
+fn cd_uefi() -> anyhow::Result<()> {
+    cd_without_install("cd_uefi", Firmware::Uefi)
+}
+
+#[test]
+fn cd_bios() -> anyhow::Result<()> {
+    cd_without_install("cd_bios", Firmware::Bios)
+}
+
+#[test]
+fn stick_uefi() -> anyhow::Result<()> {
+    stick_runs("stick_uefi", Firmware::Uefi)
+}
+
+#[test]
+fn stick_bios() -> anyhow::Result<()> {
+    stick_runs("stick_bios", Firmware::Bios)
+}
+
+/// A BIOS starts the image on a disk as well.
+#[test]
+fn disk_bios() -> anyhow::Result<()> {
+    let Some(mut stand) = Stand::for_test("disk_bios")? else {
+        return Ok(());
+    };
+    stand.spec.firmware = Firmware::Bios;
+    let mut machine = Machine::start(&stand.spec, "disk")?;
+    done(&mut machine, "disks")?;
+    stand.report.boot("disk", &machine);
     stand.report.finish()
 }
