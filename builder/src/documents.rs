@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! manifest.json                 every input and output, by digest
+//! report.html                   what takes the space, and the rest, for people
 //! NAME-ARCH.spdx.json           the bill of materials in SPDX 2.3
 //! NAME-ARCH.cdx.json            the same in CycloneDX 1.6
 //! ```
@@ -11,7 +12,9 @@
 mod cyclonedx;
 mod manifest;
 mod purl;
+mod report;
 mod spdx;
+mod treemap;
 
 use crate::build::{Built, Sums};
 use crate::digest;
@@ -35,6 +38,7 @@ const TOOL: (&str, &str) = ("seedbed", env!("CARGO_PKG_VERSION"));
 pub fn write(out: &Path, builds: &[Built]) -> anyhow::Result<BTreeMap<PathBuf, String>> {
     let mut texts =
         BTreeMap::from([("manifest.json".to_owned(), json(&manifest::render(builds))?)]);
+    texts.insert("report.html".to_owned(), report::render(builds)?);
     for built in builds {
         let name = name(built);
         let created = created(built)?;
