@@ -1,29 +1,38 @@
 //! `report.html`: one page for people, which needs nothing but itself. It shows what takes the space, the bill of
 //! materials and the kernel's configuration.
 //!
-//! Markup, style and script are in `report/`; here is what they show. Without script all is there, one below the
-//! other.
+//! Markup, style and script are in `report/`; here is what they show. Without script all parts are there, one
+//! below the other, with a treemap of one level less. Whatever comes from packages or profiles is escaped, and
+//! the page's own policy lets no script and no style run but its own.
 
+mod bill;
 mod map;
+mod space;
 
 use super::{TOOL, created, name, outputs};
 use crate::build::Built;
-use crate::contents::{self, Contents, File};
+use crate::contents::Contents;
 use crate::inspect::kernel_config;
-use crate::progress::size;
 use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bill::Row;
 use map::Map;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
+use space::Group;
 
 const PAGE: &str = include_str!("report/page.html.j2");
 const STYLE: &str = include_str!("report/style.css");
-const SCRIPT: &str = include_str!("report/script.js");
-/// How many files of one item the page names; the others are added up.
-const NAMED_FILES: usize = 12;
-/// An item that takes less than this part of the image is shown with others of its group.
-const LEAST_SHARE: u64 = 2500;
+const SCRIPT: &str = concat!(
+    include_str!("report/script/page.js"),
+    include_str!("report/script/treemap.js"),
+    include_str!("report/script/tables.js"),
+);
+/// Units of amounts, each 1024 times the one before.
+const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 /// The page for all `builds` of one run.
 pub(super) fn render(builds: &[Built]) -> anyhow::Result<String> {
@@ -35,6 +44,7 @@ pub(super) fn render(builds: &[Built]) -> anyhow::Result<String> {
         .context("reading the report's template")?;
     let page = Page {
         tool: format!("{} {}", TOOL.0, TOOL.1),
+        policy: policy(),
         style: Value::from_safe_string(STYLE.to_owned()),
         script: Value::from_safe_string(SCRIPT.to_owned()),
         images: builds.iter().map(image).collect::<anyhow::Result<_>>()?,
@@ -47,9 +57,20 @@ pub(super) fn render(builds: &[Built]) -> anyhow::Result<String> {
         .context("rendering the report")
 }
 
+/// The page's content security policy (CSP level 3): no request, and no style and script but these two.
+fn policy() -> String {
+    let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
+    format!(
+        "default-src 'none'; style-src {}; script-src {}; img-src data:; base-uri 'none'; form-action 'none'",
+        hash(STYLE),
+        hash(SCRIPT)
+    )
+}
+
 #[derive(Serialize)]
 struct Page {
     tool: String,
+    policy: String,
     style: Value,
     script: Value,
     images: Vec<Image>,
@@ -61,20 +82,30 @@ struct Image {
     name: String,
     kubernetes: String,
     kernel: String,
+    /// The day of the inputs.
     locked: String,
-    arguments: Vec<String>,
+    arguments: String,
     total: String,
-    /// Label, value, remark.
-    facts: Vec<(String, String, String)>,
+    /// How many.
+    files: String,
+    figures: Vec<Figure>,
     /// Name and digest of outputs, then of what is inside.
     digests: Vec<(String, String)>,
     groups: Vec<Legend>,
-    maps: Vec<Map>,
-    /// The items as JSON for the script.
-    items: Value,
+    map: Map,
+    /// All sizes as JSON, for the script.
+    tree: Value,
     rows: Vec<Row>,
     configuration: String,
-    options: usize,
+    options: Options,
+}
+
+/// A number worth a headline.
+#[derive(Serialize)]
+struct Figure {
+    label: &'static str,
+    value: String,
+    remark: String,
 }
 
 /// A group of the treemap, in the legend.
@@ -86,69 +117,19 @@ struct Legend {
     share: String,
 }
 
-/// A row of the bill of materials.
-#[derive(Serialize)]
-struct Row {
-    name: String,
-    version: String,
-    kind: &'static str,
-    licence: String,
-    bytes: u64,
-    size: String,
-}
-
-/// Items of one kind.
-struct Group {
-    name: &'static str,
-    /// Its class in the style sheet.
-    class: &'static str,
-    /// By size, the largest first.
-    items: Vec<Item>,
-}
-
-impl Group {
-    fn bytes(&self) -> u64 {
-        self.items.iter().map(|item| item.bytes).sum()
-    }
-}
-
-/// A package, a container image or whatever else is one tile.
-struct Item {
-    name: String,
-    /// Its version or its like.
-    about: String,
-    bytes: u64,
-    /// By size, the largest first.
-    files: Vec<File>,
-}
-
-impl Item {
-    fn new(name: &str, about: &str, mut files: Vec<File>) -> Self {
-        files.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.path.cmp(&b.path)));
-        Item {
-            name: name.to_owned(),
-            about: about.to_owned(),
-            bytes: contents::bytes(&files),
-            files,
-        }
-    }
+/// How many options of the kernel are how.
+#[derive(Default, Serialize)]
+struct Options {
+    builtin: usize,
+    module: usize,
+    off: usize,
+    value: usize,
 }
 
 fn image(built: &Built) -> anyhow::Result<Image> {
     let (report, contents) = (&built.report, &built.contents);
-    let groups = groups(contents);
+    let groups = space::groups(contents);
     let total: u64 = groups.iter().map(Group::bytes).sum();
-    let share = |bytes: u64| percent(bytes, total);
-    let part = |label: &str, key: &str, remark: &str| {
-        let bytes = report.bytes.get(key)?;
-        Some((label.to_owned(), size(*bytes), remark.to_owned()))
-    };
-    let facts = [
-        part("Root file system", "root", "erofs, read-only, verified"),
-        part("Image store", "store", "erofs, read-only, verified"),
-        part("EFI partition", "esp", "loader and unified kernel image"),
-        part("Initial RAM disk", "initrd", "compressed"),
-    ];
     let hashes = [
         ("root hash", &report.root_hash),
         ("store hash", &report.store_hash),
@@ -158,168 +139,127 @@ fn image(built: &Built) -> anyhow::Result<Image> {
     let legend = |group: &Group| Legend {
         name: group.name,
         class: group.class,
-        bytes: size(group.bytes()),
-        share: share(group.bytes()),
+        bytes: amount(group.bytes()),
+        share: percent(group.bytes(), total),
     };
+    let locked = created(built)?;
     Ok(Image {
         name: name(built),
         kubernetes: contents.kubernetes.clone(),
         kernel: contents.kernel.version.clone(),
-        locked: created(built)?
-            .split('T')
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
-        arguments: contents.kernel.arguments.clone(),
-        total: size(total),
-        facts: facts.into_iter().flatten().collect(),
+        locked: locked.split('T').next().unwrap_or_default().to_owned(),
+        arguments: contents.kernel.arguments.join(" "),
+        total: amount(total),
+        files: count(groups.iter().map(Group::files).sum()),
+        figures: figures(built),
         digests: outputs(built).into_iter().chain(hashes).collect(),
         groups: groups.iter().map(legend).collect(),
-        maps: map::maps(&groups),
-        items: items(&groups, total)?,
-        rows: rows(contents),
-        options: kernel_config::parse(&contents.kernel.configuration).len(),
+        map: map::map(&groups),
+        tree: json(&groups)?,
+        rows: bill::rows(contents),
+        options: options(&contents.kernel.configuration),
         configuration: contents.kernel.configuration.clone(),
     })
 }
 
-/// All that takes space, by kind.
-fn groups(contents: &Contents) -> Vec<Group> {
-    let packages = contents.packages.iter();
-    let packages =
-        packages.map(|package| Item::new(&package.name, &package.version, package.files.clone()));
-    let made = Item::new(
-        "overlays and indices",
-        "made by the build",
-        contents.made.clone(),
-    );
-    let sources = contents.files.iter().map(|file| {
-        let version = file.version().unwrap_or_default();
-        let file = File {
-            path: file.path.clone(),
-            bytes: file.bytes,
-        };
-        let name = file.path.rsplit('/').next().unwrap_or_default().to_owned();
-        Item::new(&name, version, vec![file])
-    });
-    let images = contents.images.iter().map(|image| {
-        let blobs = image.blobs.iter().map(|blob| File {
-            path: format!("blobs/sha256/{}", blob.sha256),
-            bytes: blob.bytes,
-        });
-        Item::new(
-            &image.name,
-            &image.digest,
-            image.layers.iter().cloned().chain(blobs).collect(),
-        )
-    });
-    let boot = contents
-        .boot
-        .iter()
-        .map(|file| Item::new(&file.path, "", vec![file.clone()]));
-    let groups = [
-        ("Packages", "os", packages.chain([made]).collect::<Vec<_>>()),
-        ("Container images", "images", images.collect()),
-        ("Files of sources", "sources", sources.collect()),
-        ("Boot", "boot", boot.collect()),
-    ];
-    let total: u64 = groups
-        .iter()
-        .flat_map(|(_, _, items)| items)
-        .map(|item| item.bytes)
-        .sum();
-    let group = |(name, class, items)| Group {
-        name,
-        class,
-        items: gathered(items, total),
-    };
-    let mut groups: Vec<Group> = groups.into_iter().map(group).collect();
-    groups.retain(|group| group.bytes() > 0);
-    groups.sort_by_key(|group| std::cmp::Reverse(group.bytes()));
-    groups
-}
-
-/// Items by size, with the small ones as one.
-fn gathered(items: Vec<Item>, total: u64) -> Vec<Item> {
-    let is_large = |item: &Item| item.bytes > total / LEAST_SHARE;
-    let (mut large, small): (Vec<_>, Vec<_>) = items.into_iter().partition(is_large);
-    let small: Vec<Item> = small.into_iter().filter(|item| item.bytes > 0).collect();
-    if !small.is_empty() {
-        let each = small.iter().map(|item| File {
-            path: item.name.clone(),
-            bytes: item.bytes,
-        });
-        large.push(Item::new(
-            &format!("{} smaller ones", small.len()),
-            "",
-            each.collect(),
-        ));
-    }
-    large.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
-    large
-}
-
-/// The items in the order of the tiles, for the script: what it shows of the one that is chosen.
-fn items(groups: &[Group], total: u64) -> anyhow::Result<Value> {
-    let item = |group: &Group, item: &Item| {
-        let named = item.files.iter().take(NAMED_FILES);
-        let rest = item.files.get(NAMED_FILES..).unwrap_or_default();
-        serde_json::json!({
-            "name": item.name,
-            "about": item.about,
-            "group": group.name,
-            "class": group.class,
-            "size": size(item.bytes),
-            "share": percent(item.bytes, total),
-            "files": named.map(|file| [file.path.clone(), size(file.bytes)]).collect::<Vec<_>>(),
-            "rest": (!rest.is_empty()).then(|| {
-                format!("{} more files, {}", rest.len(), size(contents::bytes(rest)))
-            }),
+fn figures(built: &Built) -> Vec<Figure> {
+    let (bytes, contents) = (&built.report.bytes, &built.contents);
+    let part = |label, key: &str, remark: &str| {
+        Some(Figure {
+            label,
+            value: amount(*bytes.get(key)?),
+            remark: remark.to_owned(),
         })
     };
-    let items = groups
-        .iter()
-        .flat_map(|group| group.items.iter().map(|one| item(group, one)));
-    let text = serde_json::to_string(&items.collect::<Vec<_>>()).context("rendering the report")?;
-    // Within a script element, only this character could end it.
+    let initrd = bytes.get("initrd").copied().unwrap_or_default();
+    let number = |label, number: usize, remark: String| {
+        Some(Figure {
+            label,
+            value: count(number),
+            remark,
+        })
+    };
+    [
+        part("Root file system", "root", "erofs, read-only, verified"),
+        part("Image store", "store", "erofs, read-only, verified"),
+        part(
+            "Boot files",
+            "esp",
+            &format!("initial RAM disk {}", amount(initrd)),
+        ),
+        number(
+            "Packages",
+            contents.packages.len(),
+            format!("and {} files of sources", contents.files.len()),
+        ),
+        number("Container images", contents.images.len(), pulled(contents)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// How many images come from registries; the others were composed of packages and files.
+fn pulled(contents: &Contents) -> String {
+    let is_pulled = |image: &&crate::contents::ContainerImage| {
+        image.packages.is_empty() && image.files.is_empty()
+    };
+    let pulled = contents.images.iter().filter(is_pulled).count();
+    match contents.images.len() - pulled {
+        0 => "all pulled".to_owned(),
+        composed if pulled == 0 => format!("{composed} composed"),
+        composed => format!("{composed} composed, {pulled} pulled"),
+    }
+}
+
+fn options(configuration: &str) -> Options {
+    let mut options = Options::default();
+    for value in kernel_config::parse(configuration).values() {
+        match value.as_str() {
+            "y" => options.builtin += 1,
+            "m" => options.module += 1,
+            "n" => options.off += 1,
+            _ => options.value += 1,
+        }
+    }
+    options
+}
+
+/// JSON within a script element.
+fn json(value: &impl Serialize) -> anyhow::Result<Value> {
+    let text = serde_json::to_string(value).context("rendering the report")?;
+    // Only this character could end the element.
     Ok(Value::from_safe_string(text.replace('<', "\\u003c")))
 }
 
-/// The bill of materials: packages, files and container images, by name within each kind.
-fn rows(contents: &Contents) -> Vec<Row> {
-    let packages = contents.packages.iter().map(|package| {
-        let names = || package.licence.names.join(", ");
-        let bytes = contents::bytes(&package.files);
-        Row {
-            name: package.name.clone(),
-            version: package.version.clone(),
-            kind: "package",
-            licence: package.licence.expression.clone().unwrap_or_else(names),
-            bytes,
-            size: size(bytes),
+/// A number of bytes with three digits that count, as the script writes it, too.
+fn amount(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = match value {
+        _ if unit == 0 => 0,
+        value if value >= 99.95 => 0,
+        value if value >= 9.995 => 1,
+        _ => 2,
+    };
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// A number with its thousands apart.
+fn count(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push('\u{202f}');
         }
-    });
-    let files = contents.files.iter().map(|file| Row {
-        name: file.path.clone(),
-        version: file.version().unwrap_or_default().to_owned(),
-        kind: "file",
-        licence: String::new(),
-        bytes: file.bytes,
-        size: size(file.bytes),
-    });
-    let images = contents.images.iter().map(|image| {
-        let bytes =
-            contents::bytes(&image.layers) + image.blobs.iter().map(|blob| blob.bytes).sum::<u64>();
-        Row {
-            name: image.name.clone(),
-            version: image.digest.clone(),
-            kind: "image",
-            licence: String::new(),
-            bytes,
-            size: size(bytes),
-        }
-    });
-    packages.chain(files).chain(images).collect()
+        text.push(digit);
+    }
+    text
 }
 
 fn percent(part: u64, total: u64) -> String {
@@ -333,51 +273,50 @@ fn percent(part: u64, total: u64) -> String {
 mod tests {
     use super::*;
 
-    fn item(name: &str, bytes: u64) -> Item {
-        Item::new(
-            name,
-            "",
-            vec![File {
-                path: name.to_owned(),
-                bytes,
-            }],
-        )
+    #[test]
+    fn amounts_have_three_digits() {
+        for (bytes, expected) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.00 KiB"),
+            (10_235, "10.0 KiB"),
+            (102_350, "100 KiB"),
+            (1 << 30, "1.00 GiB"),
+            (56_300_000, "53.7 MiB"),
+        ] {
+            assert_eq!(amount(bytes), expected);
+        }
     }
 
     #[test]
-    fn small_items_are_one() {
-        let items = vec![
-            item("a", 1),
-            item("big", 9000),
-            item("b", 3),
-            item("none", 0),
-        ];
-        let found = gathered(items, 10_000);
-        let found: Vec<_> = found
-            .iter()
-            .map(|item| (item.name.as_str(), item.bytes))
-            .collect();
-        assert_eq!(found, [("big", 9000), ("2 smaller ones", 4)]);
-    }
-
-    #[test]
-    fn shares_are_rounded() {
+    fn shares_are_rounded_and_thousands_apart() {
         assert_eq!(percent(1, 3), "33.3 %");
         assert_eq!(percent(2, 3), "66.7 %");
         assert_eq!(percent(1, 0), "0.0 %");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
     }
 
     #[test]
-    fn a_name_cannot_end_the_script() {
-        let group = Group {
-            name: "x",
-            class: "os",
-            items: vec![item("</script>", 1)],
-        };
-        let text = items(&[group], 1).unwrap().to_string();
-        assert!(
-            !text.contains('<') && text.contains("\\u003c/script>"),
-            "{text}"
-        );
+    fn options_are_counted() {
+        let options = options("CONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\nCONFIG_D=\"y\"\n");
+        let Options {
+            builtin,
+            module,
+            off,
+            value,
+        } = options;
+        assert_eq!((builtin, module, off, value), (1, 1, 1, 1));
+    }
+
+    #[test]
+    fn json_cannot_end_the_script() {
+        let text = json(&["</script><!--"]).unwrap().to_string();
+        assert_eq!(text, "[\"\\u003c/script>\\u003c!--\"]");
+    }
+
+    #[test]
+    fn style_and_script_can_stand_in_their_elements() {
+        assert!(!STYLE.contains("</") && !SCRIPT.contains("</") && !SCRIPT.contains("<!--"));
     }
 }

@@ -14,7 +14,7 @@ pub(super) struct Rect {
 }
 
 impl Rect {
-    fn area(&self) -> f64 {
+    pub(super) fn area(&self) -> f64 {
         self.width * self.height
     }
 

@@ -1,56 +1,44 @@
-//! The treemap as tiles: widths in per cent, so that it fills any page, and heights in pixels, so that labels
-//! have the same room everywhere. One map is for wide pages, one for narrow ones.
+//! The treemap as it is without script: groups and their items. Widths are in per cent, so that it fills any
+//! page, and heights in pixels, so that labels have the same room everywhere.
 
-use super::{Group, Item};
+use super::amount;
+use super::space::Group;
 use crate::documents::treemap::{Rect, squarify};
-use crate::progress::size;
 use serde::Serialize;
 
+/// The map's size in pixels, if the page is as wide as it gets.
+const ALL: Rect = Rect {
+    x: 0.0,
+    y: 0.0,
+    width: 1176.0,
+    height: 580.0,
+};
 /// Height of a group's heading.
-const BAND: f64 = 22.0;
-/// Between tiles.
-const GAP: f64 = 1.0;
-/// Between groups.
-const GROUP_GAP: f64 = 2.0;
+const BAND: f64 = 20.0;
 /// About the width of a letter in a label.
-const LETTER: f64 = 6.6;
-/// A tile below this area shows no files.
-const LEAST_AREA: f64 = 4000.0;
-/// How many files a tile shows; the others are the space that is left.
-const SHOWN_FILES: usize = 40;
+const LETTER: f64 = 7.2;
+/// A tile with less area in square pixels is not drawn.
+const LEAST_AREA: f64 = 12.0;
 
-/// A treemap for pages of about one width.
+/// A treemap.
 #[derive(Serialize)]
 pub(super) struct Map {
-    /// Its class in the style sheet.
-    class: &'static str,
     /// In pixels.
     height: f64,
-    groups: Vec<Heading>,
+    groups: Vec<Tile>,
     tiles: Vec<Tile>,
-}
-
-/// The heading of a group.
-#[derive(Serialize)]
-struct Heading {
-    text: String,
-    place: Place,
 }
 
 #[derive(Serialize)]
 struct Tile {
     class: &'static str,
-    /// Which of the items it is.
-    item: usize,
     place: Place,
-    /// What a screen reader says.
+    /// What it is, in full.
     says: String,
     /// The name, as much as fits.
     label: String,
     /// The size, if there is room for it.
     size: String,
-    /// Places of files within the tile.
-    files: Vec<Place>,
 }
 
 /// `x` and `width` in per cent, `y` and `height` in pixels.
@@ -62,111 +50,68 @@ struct Place {
     height: String,
 }
 
-impl Place {
-    fn of(rect: Rect, within: f64) -> Self {
+impl From<Rect> for Place {
+    fn from(rect: Rect) -> Self {
         Place {
-            x: format!("{:.3}%", rect.x / within * 100.0),
+            x: format!("{:.3}%", rect.x / ALL.width * 100.0),
             y: format!("{:.1}", rect.y),
-            width: format!("{:.3}%", rect.width / within * 100.0),
+            width: format!("{:.3}%", rect.width / ALL.width * 100.0),
             height: format!("{:.1}", rect.height),
         }
     }
 }
 
-/// The maps for wide and for narrow pages.
-pub(super) fn maps(groups: &[Group]) -> Vec<Map> {
-    vec![
-        map("wide", groups, 1120.0, 620.0),
-        map("narrow", groups, 360.0, 900.0),
-    ]
-}
-
-fn map(class: &'static str, groups: &[Group], width: f64, height: f64) -> Map {
+/// The map of `groups`, which are sorted by size.
+pub(super) fn map(groups: &[Group]) -> Map {
     let sizes: Vec<u64> = groups.iter().map(Group::bytes).collect();
-    let all = Rect {
-        x: 0.0,
-        y: 0.0,
-        width,
-        height,
+    let mut map = Map {
+        height: ALL.height,
+        groups: Vec::new(),
+        tiles: Vec::new(),
     };
-    let mut headings = Vec::new();
-    let mut tiles = Vec::new();
-    for (group, rect) in groups.iter().zip(squarify(&sizes, all)) {
-        let inside = rect.inside(GROUP_GAP, BAND);
-        let text = format!("{}  {}", group.name, size(group.bytes()));
-        headings.push(Heading {
-            text: fit(&text, inside.width),
-            place: Place::of(
-                Rect {
-                    height: BAND,
-                    ..rect.inside(GROUP_GAP, 0.0)
-                },
-                width,
-            ),
+    for (group, rect) in groups.iter().zip(squarify(&sizes, ALL)) {
+        let rect = rect.inside(1.0, 0.0);
+        let bytes = amount(group.bytes());
+        map.groups.push(Tile {
+            label: fit(&format!("{}  {bytes}", group.name), rect.width - 10.0),
+            ..tile(group.class, group.name, &bytes, rect)
         });
-        let sizes: Vec<u64> = group.items.iter().map(|item| item.bytes).collect();
-        for (item, rect) in group.items.iter().zip(squarify(&sizes, inside)) {
-            tiles.push(tile(
-                group,
-                item,
-                tiles.len(),
-                rect.inside(GAP / 2.0, 0.0),
-                width,
-            ));
+        let sizes: Vec<u64> = group.items.iter().map(|item| item.bytes()).collect();
+        for (item, rect) in group
+            .items
+            .iter()
+            .zip(squarify(&sizes, rect.inside(3.0, BAND)))
+        {
+            if rect.area() >= LEAST_AREA {
+                let bytes = amount(item.bytes());
+                map.tiles.push(tile(
+                    group.class,
+                    &item.name,
+                    &bytes,
+                    rect.inside(0.5, 0.0),
+                ));
+            }
         }
     }
-    Map {
-        class,
-        height,
-        groups: headings,
-        tiles,
-    }
+    map
 }
 
-fn tile(group: &Group, item: &Item, number: usize, rect: Rect, width: f64) -> Tile {
-    let bytes = size(item.bytes);
+fn tile(class: &'static str, name: &str, bytes: &str, rect: Rect) -> Tile {
     let room = rect.width - 10.0;
-    let label = if rect.height >= 18.0 {
-        fit(&item.name, room)
-    } else {
-        String::new()
-    };
-    let has_second_line = !label.is_empty() && rect.height >= 34.0;
-    Tile {
-        class: group.class,
-        item: number,
-        says: format!("{}, {}, {bytes}", item.name, group.name),
-        size: if has_second_line {
-            fit(&bytes, room)
+    let text = |text: &str, height: f64| {
+        if rect.height >= height {
+            fit(text, room)
         } else {
             String::new()
-        },
-        label,
-        files: files(item, rect),
-        place: Place::of(rect, width),
-    }
-}
-
-/// Where the files of an item are in its tile, if that is large enough to show them.
-fn files(item: &Item, tile: Rect) -> Vec<Place> {
-    if tile.width * tile.height < LEAST_AREA || item.files.len() < 2 {
-        return Vec::new();
-    }
-    let shown = item.files.len().min(SHOWN_FILES);
-    let mut sizes: Vec<u64> = item.files[..shown].iter().map(|file| file.bytes).collect();
-    let rest = item.bytes - sizes.iter().sum::<u64>();
-    sizes.push(rest);
-    sizes.sort_by(|a, b| b.cmp(a));
-    let all = Rect {
-        x: 0.0,
-        y: 0.0,
-        ..tile
+        }
     };
-    let rects = squarify(&sizes, all);
-    let visible = rects
-        .into_iter()
-        .filter(|rect| rect.width > 2.0 && rect.height > 2.0);
-    visible.map(|rect| Place::of(rect, tile.width)).collect()
+    Tile {
+        class,
+        says: format!("{name}, {bytes}"),
+        label: text(name, 18.0),
+        size: text(bytes, 34.0),
+        place: rect.into(),
+    }
 }
 
 /// As much of a text as fits, with an ellipsis for what does not; nothing if that would say nothing.
@@ -185,36 +130,27 @@ fn fit(text: &str, width: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::space::Item;
     use super::*;
-    use crate::contents::File;
 
     #[test]
     fn labels_fit_or_are_cut() {
         assert_eq!(fit("kubelet", 100.0), "kubelet");
-        assert_eq!(fit("kube-apiserver", 60.0), "kube-api…");
+        assert_eq!(fit("kube-apiserver", 65.0), "kube-api…");
         assert_eq!(fit("kubelet", 20.0), "");
     }
 
     #[test]
-    fn tiles_have_the_numbers_of_their_items() {
-        let item = |name: &str| {
-            Item::new(
-                name,
-                "",
-                vec![File {
-                    path: name.into(),
-                    bytes: 5,
-                }],
-            )
-        };
-        let group = |name| Group {
-            name,
+    fn items_are_tiles_unless_nobody_could_see_them() {
+        let item = |name: &str, bytes| Item::new(name, "", [(name, bytes)]);
+        let group = Group {
+            name: "x",
             class: "os",
-            items: vec![item("a"), item("b")],
+            items: vec![item("a", 1_000_000), item("b", 500_000), item("c", 1)],
         };
-        let maps = maps(&[group("x"), group("y")]);
-        let numbers: Vec<usize> = maps[0].tiles.iter().map(|tile| tile.item).collect();
-        assert_eq!(numbers, [0, 1, 2, 3]);
-        assert_eq!(maps[1].tiles[3].says, "b, y, 5 B");
+        let map = map(&[group]);
+        let says: Vec<&str> = map.tiles.iter().map(|tile| tile.says.as_str()).collect();
+        assert_eq!(says, ["a, 977 KiB", "b, 488 KiB"]);
+        assert_eq!(map.groups[0].label, "x  1.43 MiB");
     }
 }
