@@ -1,4 +1,5 @@
-//! `report.html` in a real browser: no console message, both colour schemes, and all that can be done on it.
+//! `report.html` in a real browser: no fault, both colour schemes, wide and narrow, by keyboard, without script, on
+//! paper, and with names that mean harm.
 
 #![allow(clippy::unwrap_used)] // All of it is tests.
 
@@ -7,190 +8,276 @@
 #[path = "support/loopback/mod.rs"]
 mod loopback;
 
-use loopback::machine::small_machine;
+#[allow(unreachable_pub)]
+#[path = "support/browser/mod.rs"]
+mod browser;
+
+use browser::{Browser, Page, View};
+use builder::fixture::deb::Deb;
+use loopback::command::succeed;
+use loopback::machine::{small_machine, small_machine_with};
+use serde_json::json;
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-/// What a reader does, written to attributes of the body, where `--dump-dom` shows it.
-const READER: &str = r#"
-const say = (name, value) => document.body.setAttribute("data-" + name, value);
-const key = (target, key) => target.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
-const one = (selector) => document.querySelector(selector);
-say("overflow", document.documentElement.scrollWidth - innerWidth);
-const map = [...document.querySelectorAll(".map")].find((map) => getComputedStyle(map).display !== "none");
-const tile = map.querySelector(".tile");
-key(tile, "Enter");
-say("focused", document.activeElement === tile);
-key(tile, "ArrowRight");
-key(document.activeElement, "ArrowDown");
-say("moved", document.activeElement !== tile);
-say("details", one(".details h3").textContent);
-one("[role=tablist] [role=tab]").focus();
-key(document.activeElement, "ArrowRight");
-say("tab", document.activeElement.textContent);
-const type = (input, text) => { input.value = text; input.dispatchEvent(new Event("input")); };
-type(one(".filter-rows"), "linux-image");
-say("rows", [...document.querySelectorAll(".scroll tbody tr:not([hidden]) th")].map((th) => th.textContent));
-type(one(".filter-rows"), "");
-one("thead th:last-child button").click();
-say("largest", one(".scroll tbody tr th").textContent);
-type(one(".filter-lines"), "kvm");
-say("lines", one(".configuration").textContent);
-"#;
+/// What a wide window shows in light colours.
+const WIDE: View = View {
+    dark: false,
+    width: 1280,
+    script: true,
+};
+/// Names of packages that the contents show.
+const SHOWN: &str = "[...document.querySelectorAll('.contents tbody tr')].filter((row) => !row.hidden).map((row) => row.querySelector('summary').textContent)";
 
-struct Browser {
-    /// Its profile, and pages made for it.
-    folder: tempfile::TempDir,
-}
-
-impl Browser {
-    fn start(test: &str) -> Option<Self> {
-        let found = Command::new("chromium").arg("--version").output().is_ok();
-        if !found {
-            let reason = "chromium is not installed";
-            assert!(
-                std::env::var("SEEDBED_REQUIRE_REFEREES").as_deref() != Ok("1"),
-                "{test}: {reason}"
-            );
+fn start(test: &str) -> Option<Browser> {
+    match Browser::start() {
+        Ok(browser) => Some(browser),
+        Err(reason) => {
+            let required = std::env::var("SEEDBED_REQUIRE_REFEREES").as_deref() == Ok("1");
+            assert!(!required, "{test}: {reason}");
             println!("SKIP {test}: {reason}");
-            return None;
+            None
         }
-        let folder = tempfile::tempdir().unwrap();
-        Some(Browser { folder })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Opens a page, in light or dark, in a window so wide; `what` is to be done with it.
-    fn open(&self, page: &Path, dark: bool, width: u32, what: &str) -> Output {
-        let mut command = Command::new("chromium");
-        // The sandbox needs namespaces that containers do not give; the page is our own.
-        command.args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-        ]);
-        command.args([
-            "--enable-logging=stderr",
-            "--no-first-run",
-            "--hide-scrollbars",
-        ]);
-        command.arg(format!(
-            "--user-data-dir={}",
-            self.path("profile").display()
-        ));
-        let scheme = if dark { 0 } else { 1 };
-        command.arg(format!("--blink-settings=preferredColorScheme={scheme}"));
-        command.arg(format!("--window-size={width},1400"));
-        command.arg(what).arg(format!("file://{}", page.display()));
-        let out = command.output().unwrap();
-        assert!(
-            out.status.success(),
-            "{}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-        out
-    }
-
-    /// What the console said.
-    fn console(output: &Output) -> Vec<String> {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let said = stderr.lines().filter(|line| line.contains("CONSOLE"));
-        said.map(str::to_owned).collect()
-    }
-
-    /// The colour of the page's corner.
-    fn corner(&self, page: &Path, dark: bool, width: u32) -> [u8; 3] {
-        let name = format!("{}-{width}.png", if dark { "dark" } else { "light" });
-        let picture = self.path(&name);
-        let out = self.open(
-            page,
-            dark,
-            width,
-            &format!("--screenshot={}", picture.display()),
-        );
-        assert_eq!(Self::console(&out), [""; 0]);
-        if let Some(folder) = std::env::var_os("SEEDBED_TEST_SCREENSHOTS") {
-            fs::copy(&picture, Path::new(&folder).join(name)).unwrap();
-        }
-        first_pixel(&fs::read(picture).unwrap())
     }
 }
 
-/// The first pixel of a PNG: whatever the filter, there is nothing before it to differ from.
-fn first_pixel(png: &[u8]) -> [u8; 3] {
-    let mut data = Vec::new();
-    let mut rest = &png[8..];
-    while rest.len() >= 12 {
-        let len = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
-        if &rest[4..8] == b"IDAT" {
-            data.extend_from_slice(&rest[8..8 + len]);
-        }
-        rest = &rest[12 + len..];
+/// Keeps a picture, if somebody wants to see it.
+fn keep(page: &mut Page<'_>, name: &str) {
+    let picture = page.picture();
+    assert!(picture.starts_with(b"\x89PNG"));
+    if let Some(folder) = std::env::var_os("SEEDBED_TEST_SCREENSHOTS") {
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(PathBuf::from(folder).join(name), picture).unwrap();
     }
-    let mut pixel = [0; 4];
-    let mut plain = flate2::read::ZlibDecoder::new(data.as_slice());
-    plain.read_exact(&mut pixel).unwrap();
-    [pixel[1], pixel[2], pixel[3]]
+}
+
+/// The report of a built image: the one that `SEEDBED_TEST_REPORT` names, too.
+fn reports(built: PathBuf) -> Vec<PathBuf> {
+    let named = std::env::var_os("SEEDBED_TEST_REPORT").map(PathBuf::from);
+    named.into_iter().chain([built]).collect()
 }
 
 #[test]
 fn the_report_works_in_a_browser() {
-    let Some(browser) = Browser::start("the_report_works_in_a_browser") else {
+    let Some(mut browser) = start("the_report_works_in_a_browser") else {
         return;
     };
     let small = small_machine().done(&["lock", "fetch", "build"]);
-    let page = small.out().join("report.html");
-    let text = fs::read_to_string(&page).unwrap();
-    for outside in [" src=", "href=\"http", "url(", "@import", "fetch("] {
-        assert!(
-            !text.contains(outside),
-            "{outside:?} asks for something outside the page"
-        );
-    }
-    for width in [1280, 500] {
-        assert_eq!(browser.corner(&page, false, width), [0xfb, 0xfa, 0xf7]);
-        assert_eq!(browser.corner(&page, true, width), [0x16, 0x16, 0x13]);
-    }
-    let read = browser.path("read.html");
-    fs::write(&read, format!("{text}<script>{READER}</script>")).unwrap();
-    for width in [1280, 500] {
-        let out = browser.open(&read, false, width, "--dump-dom");
-        assert_eq!(Browser::console(&out), [""; 0]);
-        let dom = String::from_utf8_lossy(&out.stdout);
-        let body = dom
-            .split("<body")
-            .nth(1)
-            .unwrap()
-            .split('>')
-            .next()
-            .unwrap();
-        for said in [
-            "data-overflow=\"0\"",
-            "data-focused=\"true\"",
-            "data-moved=\"true\"",
-            "data-tab=\"Contents\"",
-            "data-rows=\"linux-image-amd64\"",
-            "data-largest=\"registry.example/pause:1\"",
-            "data-lines=\"# CONFIG_KVM is not set\"",
-        ] {
-            assert!(body.contains(said), "{said} is not in {body}");
+    let report = small.out().join("report.html");
+    for report in reports(report.clone()) {
+        for (dark, width) in [(false, 1280), (true, 1280), (false, 360), (true, 360)] {
+            let view = View {
+                dark,
+                width,
+                ..WIDE
+            };
+            look(&mut browser, &report, view);
         }
-        assert!(!body.contains("data-details=\"\""), "{body}");
     }
-    // A console that says nothing whatever happens would prove nothing.
-    fs::write(&read, format!("{text}<script>nothing.at.all</script>")).unwrap();
-    let out = browser.open(&read, false, 1280, "--dump-dom");
-    let console = Browser::console(&out);
-    assert!(
-        console
-            .iter()
-            .any(|line| line.contains("nothing is not defined")),
-        "{console:?}"
+    use_keys(&mut browser.open(&report, WIDE));
+    search(&mut browser.open(&report, WIDE));
+
+    // Equal inputs give equal bytes, wherever they go to.
+    let other = small.dir.path().join("other");
+    let mut command = small.command("build");
+    succeed(command.arg("--no-cache").arg("--out").arg(&other));
+    assert_eq!(
+        fs::read(other.join("report.html")).unwrap(),
+        fs::read(&report).unwrap()
     );
+}
+
+/// Everything that is seen can be read, and nothing is wider than the window.
+fn look(browser: &mut Browser, report: &Path, view: View) {
+    let mut page = browser.open(report, view);
+    let paper = page.value("getComputedStyle(document.documentElement).backgroundColor");
+    let expected = if view.dark { "rgb(15, 17, 21)" } else { "rgb(255, 255, 255)" };
+    assert_eq!(paper, expected);
+    for part in ["size", "contents", "kernel", "digests"] {
+        page.click(&format!(".parts a[href='#{part}-0']"));
+        let shown = page.value("[...document.querySelectorAll('section')].filter((one) => !one.hidden).map((one) => one.id)");
+        assert_eq!(shown, json!([format!("{part}-0")]));
+        let (faint, texts) = page.contrast();
+        assert!(faint.is_empty(), "{view:?} {part}: {faint:?}");
+        assert!(texts > 10, "{view:?} {part}: {texts} texts");
+        let wider = page.value("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+        assert_eq!(wider, 0, "{view:?} {part}");
+        let scheme = if view.dark { "dark" } else { "light" };
+        keep(&mut page, &format!("{scheme}-{}-{part}.png", view.width));
+    }
+    assert_eq!(page.faults(), [""; 0], "{view:?}");
+}
+
+/// Tabs and treemap by keyboard alone.
+fn use_keys(page: &mut Page<'_>) {
+    let focused = "document.activeElement.textContent";
+    page.press("Tab");
+    assert_eq!(page.value(focused), "Size");
+    page.press("ArrowRight");
+    assert_eq!(page.value(focused), "Contents");
+    page.press("ArrowLeft");
+    page.press("Tab");
+    let label = "document.activeElement.getAttribute('aria-label')";
+    let first = page.value(label);
+    assert!(first.as_str().unwrap().contains("Container images"), "{first}");
+    page.press("ArrowDown");
+    assert_ne!(page.value(label), first);
+    let caption = page.value("document.querySelector('.caption').textContent");
+    assert!(caption.as_str().unwrap().contains(" · "), "{caption}");
+    page.press("ArrowUp");
+    // Into the group, into its only image, and out again.
+    page.press("Enter");
+    page.press("Enter");
+    let steps = "[...document.querySelectorAll('.where button, .where b')].map((step) => step.textContent)";
+    let image = "registry.example/pause:1";
+    let title = "seedbed-small-amd64";
+    let path = json!([title, "Container images", image]);
+    assert_eq!(page.value(steps), path);
+    let tiles = page.value("document.querySelectorAll('.map [role=button]').length");
+    assert!(tiles.as_u64() > Some(1), "{tiles}");
+    let largest = page.value("document.querySelector('.largest tbody th').textContent");
+    assert_eq!(largest, "layers/pause");
+    page.press("Escape");
+    page.press("Escape");
+    assert_eq!(page.value(steps), json!([title]));
+    // Each thing that can be pressed has a name.
+    let nameless = "[...document.querySelectorAll('button, a, input, select, [role=button], [role=tab]')].filter((one) => \
+        !one.textContent.trim() && !one.getAttribute('aria-label')).length";
+    assert_eq!(page.value(nameless), 0);
+    assert_eq!(page.faults(), [""; 0]);
+}
+
+/// The table is sorted and searched, and the kernel's configuration searched.
+fn search(page: &mut Page<'_>) {
+    page.click("a[href='#contents-0']");
+    page.click(".contents input");
+    page.enter("linux-image");
+    assert_eq!(page.value(SHOWN), json!(["linux-image-amd64"]));
+    page.value("document.querySelector('.contents input').select()");
+    page.enter("GPL-2.0");
+    assert_eq!(page.value(SHOWN), json!(["system"]));
+    page.value("document.querySelector('.contents form').reset()");
+    page.value("document.querySelector('.contents select').value = 'container image'");
+    page.value("document.querySelector('.contents form').dispatchEvent(new Event('input'))");
+    assert_eq!(page.value(SHOWN), json!(["registry.example/pause:1"]));
+    page.value("document.querySelector('.contents form').reset()");
+    page.value("document.querySelector('.contents form').dispatchEvent(new Event('input'))");
+    page.click(".contents thead th:last-child button");
+    let largest = page.value(&format!("{SHOWN}[0]"));
+    assert_eq!(largest, "registry.example/pause:1");
+    page.click(".contents thead th:first-child button");
+    let first = page.value(&format!("{SHOWN}[0]"));
+    assert_eq!(first, "/pause");
+    page.click(".contents tbody tr:last-child summary");
+    let open = page.value("document.querySelector('.contents details[open]').textContent");
+    assert!(open.as_str().unwrap().contains("SHA-256"), "{open}");
+    page.click("a[href='#kernel-0']");
+    page.click(".kernel input");
+    page.enter("kvm");
+    let text = "document.querySelector('pre').textContent";
+    assert_eq!(page.value(text), "# CONFIG_KVM is not set");
+    page.value("document.querySelector('.kernel form').reset()");
+    page.value("document.querySelector('.kernel select').value = 'm'");
+    page.value("document.querySelector('.kernel form').dispatchEvent(new Event('input'))");
+    assert_eq!(page.value(text), "CONFIG_EROFS_FS=m");
+    assert_eq!(page.faults(), [""; 0]);
+}
+
+#[test]
+fn the_report_needs_no_script_and_prints() {
+    let Some(mut browser) = start("the_report_needs_no_script_and_prints") else {
+        return;
+    };
+    let small = small_machine().done(&["lock", "fetch", "build"]);
+    for report in reports(small.out().join("report.html")) {
+        for width in [1280, 360] {
+            let view = View {
+                width,
+                script: false,
+                ..WIDE
+            };
+            let mut page = browser.open(&report, view);
+            let shown = "[...document.querySelectorAll('section, .map, .map rect, tbody tr, pre')].filter((one) => one.checkVisibility()).length";
+            let shown = page.value(shown);
+            assert!(shown.as_u64() > Some(20), "{shown}");
+            let sections = "[...document.querySelectorAll('section')].every((one) => one.checkVisibility())";
+            assert_eq!(page.value(sections), true);
+            let dead = "[...document.querySelectorAll('input, select, button, .where')].some((one) => one.checkVisibility())";
+            assert_eq!(page.value(dead), false);
+            let (faint, texts) = page.contrast();
+            assert!(faint.is_empty() && texts > 50, "{texts} texts, {faint:?}");
+            keep(&mut page, &format!("no-script-{width}.png"));
+            assert_eq!(page.faults(), [""; 0]);
+        }
+        let mut page = browser.open(&report, WIDE);
+        let pdf = page.print();
+        assert!(pdf.starts_with(b"%PDF") && pdf.len() > 10_000, "{}", pdf.len());
+        assert_eq!(page.faults(), [""; 0]);
+    }
+}
+
+#[test]
+fn names_that_mean_harm_are_only_text() {
+    let Some(mut browser) = start("names_that_mean_harm_are_only_text") else {
+        return;
+    };
+    let evil = "</script></title></style><script>boom()</script><img src=x onerror=boom()>\"'&amp;";
+    let copyright = format!("Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nLicense: {evil}\n");
+    let hostile = Deb::new("hostile", "1")
+        .field("Maintainer", "\"><b>boom()</b> <a@b>")
+        .field("Homepage", "https://hostile.example/\"onclick=boom()")
+        .field("Source", "hostile'><script>boom()</script>")
+        .file("/usr/share/doc/hostile/copyright", copyright, 0o644)
+        .file("/usr/share/<img src=x onerror=boom()>", "x".repeat(9000), 0o644)
+        .file("/usr/share/]]><!--<script>", "x".repeat(9000), 0o644)
+        .file("/usr/share/__proto__", "x".repeat(9000), 0o644);
+    let small = small_machine_with(vec![hostile]).done(&["lock", "fetch", "build"]);
+    let report = small.out().join("report.html");
+    for script in [true, false] {
+        let mut page = browser.open(&report, View { script, ..WIDE });
+        assert_eq!(page.value("document.querySelectorAll('script').length"), 2);
+        assert_eq!(page.value("document.querySelectorAll('img, article b b, [onclick], [onerror]').length"), 0);
+        let licences = "[...document.querySelectorAll('.licence')].map((one) => one.textContent)";
+        let licences = page.value(licences);
+        assert!(licences.as_array().unwrap().contains(&json!(evil)), "{licences}");
+        if script {
+            let open = "[...document.querySelectorAll('.largest button')].find((one) => one.textContent === 'Packages').click()";
+            page.value(open);
+            let open = open.replace("Packages", "hostile");
+            page.value("[...document.querySelectorAll('.largest button')].at(-1).click()");
+            page.value(&open);
+            let names = page.value("document.querySelector('.largest').textContent");
+            let names = names.as_str().unwrap();
+            for name in ["<img src=x onerror=boom()>", "]]><!--<script>", "__proto__"] {
+                assert!(names.contains(name), "{name} is not in {names}");
+            }
+        }
+        assert_eq!(page.faults(), [""; 0]);
+    }
+}
+
+/// A browser that says nothing whatever happens would prove nothing.
+#[test]
+fn faults_are_seen() {
+    let Some(mut browser) = start("faults_are_seen") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("page.html");
+    let policy = "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'\">";
+    for (body, expected) in [
+        ("<script>nothing.at.all</script>".to_owned(), "nothing is not defined"),
+        ("<script>console.log('x')</script>".to_owned(), "consoleAPICalled"),
+        ("<img src=\"http://127.0.0.1:9/x.png\">".to_owned(), "127.0.0.1:9"),
+        (format!("{policy}<script>1</script>"), "Content Security Policy"),
+    ] {
+        fs::write(&path, format!("<!doctype html><title>x</title>{body}")).unwrap();
+        let faults = browser.open(&path, WIDE).faults();
+        let found = faults.iter().any(|fault| fault.contains(expected));
+        assert!(found, "{body}: {faults:?}");
+    }
+    let faint = "<p style=\"color: #999\">faint</p><p>clear</p>";
+    fs::write(&path, format!("<!doctype html><title>x</title>{faint}")).unwrap();
+    let (faint, texts) = browser.open(&path, WIDE).contrast();
+    assert_eq!((faint.len(), texts), (1, 2), "{faint:?}");
 }

@@ -1,5 +1,5 @@
 
-// The treemap shows two levels of a tree of sizes, and any of its folders on request.
+// The treemap shows a tree of sizes as deep as there is room, and any of its folders on request.
 function treemap(section) {
   const title = section.closest("article").querySelector("h1").textContent;
   const root = tree(title, JSON.parse(section.querySelector("script").textContent));
@@ -7,8 +7,7 @@ function treemap(section) {
   const where = section.querySelector(".where");
   const caption = section.querySelector(".caption");
   const table = section.querySelector(".largest");
-  // Nodes from the root to the one that is shown.
-  let path = [root];
+  let shown = root;
   let nodes = new Map();
   let width = 0;
 
@@ -20,65 +19,58 @@ function treemap(section) {
   };
 
   function draw() {
-    const shown = path.at(-1);
     width = map.clientWidth;
     const height = width < 600 ? 680 : 580;
     map.setAttribute("height", height);
     nodes = new Map();
-    map.replaceChildren(...level(shown.children, { x: 0, y: 0, width, height }, true));
+    map.replaceChildren(...level(shown.children, { x: 0, y: 0, width, height }, 0));
     map.querySelector("[tabindex]")?.setAttribute("tabindex", 0);
     rest();
   }
 
   // What the caption says while no tile is chosen.
   function rest() {
-    if (path.length > 1) return tell(path.at(-1));
+    if (shown.parent) return tell(shown);
     caption.textContent = "Choose a tile to look inside; Escape goes back.";
   }
 
-  // Tiles for nodes in a box; those that are large enough hold a second level.
-  function level(children, box, outer) {
+  // Tiles for nodes in a box; those that are large enough hold the next level.
+  function level(children, box, depth) {
+    const [gap, least] = [[1, 50], [0.5, 90], [0.5, Infinity]][depth];
     return layout(children, box).flatMap(([node, place]) => {
-      const inset = outer ? 2 : 1;
-      const room = inside(place, inset / 2, 0);
-      if (!outer || node.children.length === 0 || room.width < 70 || room.height < 50) {
-        return [tile(node, room, "ground")];
-      }
-      const heading = tile(node, room, "back");
-      return [heading, ...level(node.children, inside(room, 3, 20), false)];
+      const room = inside(place, gap, 0);
+      const holds = node.children.length > 1 && room.width >= 1.4 * least && room.height >= least;
+      const made = tile(node, room, depth, holds);
+      return holds ? [made, ...level(node.children, inside(room, 3, 20), depth + 1)] : [made];
     });
   }
 
-  function tile(node, place, ground) {
+  function tile(node, place, depth, holds) {
     const made = svg("svg", {
-      class: node.kind, tabindex: -1, role: "button", "aria-label": says(node).join(", "),
+      class: `${node.kind} depth-${depth}${holds ? " holds" : ""}`, tabindex: -1, role: "button", "aria-label": says(node).join(", "),
       x: `${(place.x / width) * 100}%`, y: place.y, width: `${(place.width / width) * 100}%`, height: place.height,
     });
-    made.append(svg("rect", { class: ground, width: "100%", height: "100%", rx: ground === "back" ? 3 : 2 }));
-    const line = (text, y, kind) => {
-      const fitting = fit(text, place.width - 10);
-      if (fitting && place.height > y + 2) made.append(svg("text", { x: 6, y, class: kind }, fitting));
+    made.append(svg("rect", { class: "ground", width: "100%", height: "100%", rx: 3 - depth }));
+    const line = (text, y) => {
+      if (text && place.height > y + 2) made.append(svg("text", { x: 6, y }, text));
     };
-    if (ground === "back") {
-      line(`${node.name}  ${amount(node.size)}`, 16, "heading");
+    const room = place.width - 10;
+    const name = fit(node.name, room);
+    const size = amount(node.size);
+    const both = `${node.name}  ${size}`;
+    if (holds) {
+      line(fit(both, room) === both ? both : name, 16);
     } else {
-      line(node.name, 16, "");
-      line(amount(node.size), 31, "bytes");
+      line(name, 16);
+      if (fit(size, room) === size) line(size, 31);
     }
     nodes.set(made, node);
     return made;
   }
 
-  // Shows a node of the level that is shown, or of the next.
   function open(node) {
     if (node.children.length === 0) return tell(node);
-    const shown = path.at(-1);
-    const above = shown.children.find((child) => child.children.includes(node));
-    go(above ? [...path, above, node] : [...path, node]);
-  }
-
-  function go(to) {
-    path = to;
+    shown = node;
     const hadFocus = map.contains(document.activeElement);
     draw();
     if (hadFocus) map.querySelector("[tabindex]")?.focus({ preventScroll: true });
@@ -87,11 +79,13 @@ function treemap(section) {
   }
 
   function crumbs() {
-    const steps = path.flatMap((node, i) => {
-      if (i + 1 === path.length) return [element("b", node.name, { "aria-current": "location" })];
+    const path = [];
+    for (let node = shown; node; node = node.parent) path.unshift(node);
+    const steps = path.flatMap((node) => {
+      if (node === shown) return [element("b", node.name, { "aria-current": "location" })];
       const button = element("button", node.name, { type: "button" });
       button.addEventListener("click", () => {
-        go(path.slice(0, i + 1));
+        open(node);
         where.querySelector("[aria-current]").scrollIntoView({ block: "nearest" });
       });
       return [button, element("span", "›", { "aria-hidden": true })];
@@ -100,7 +94,7 @@ function treemap(section) {
   }
 
   function list(most) {
-    const { name, children } = path.at(-1);
+    const { name, children } = shown;
     const largest = children[0]?.size ?? 1;
     table.caption.textContent = `Largest in ${name}`;
     const rows = children.slice(0, most).map((node) => {
@@ -119,8 +113,10 @@ function treemap(section) {
       const bar = svg("svg", { "aria-hidden": true });
       bar.append(svg("rect", { width: "100%", height: 10, rx: 2 }));
       bar.append(svg("rect", { width: `${(node.size / largest) * 100}%`, height: 10, rx: 2 }));
+      const both = element("div");
+      both.append(bar, element("span", share(node)));
       const cell = element("td", "", { class: "share" });
-      cell.append(bar, element("span", share(node)));
+      cell.append(both);
       row.append(head, cell, element("td", amount(node.size), { class: "number" }));
       return row;
     });
@@ -146,8 +142,8 @@ function treemap(section) {
     const from = at(event);
     if (event.key === "Enter" || event.key === " ") {
       open(nodes.get(from));
-    } else if ((event.key === "Escape" || event.key === "Backspace") && path.length > 1) {
-      go(path.slice(0, -1));
+    } else if ((event.key === "Escape" || event.key === "Backspace") && shown.parent) {
+      open(shown.parent);
     } else {
       const next = nearest(from, [...nodes.keys()], event.key);
       if (!next) return;
@@ -162,7 +158,7 @@ function treemap(section) {
   map.setAttribute("aria-label", "Treemap of sizes: arrow keys move, Enter opens, Escape goes back");
   where.hidden = false;
   table.hidden = false;
-  go(path);
+  open(root);
 }
 
 // From groups of items to nodes with sizes, the largest first.
@@ -178,9 +174,21 @@ function tree(title, groups) {
     if (name && children.length === 1) return { ...children[0], name: `${name}/${children[0].name}` };
     return node(name, kind, children);
   };
-  const item = (kind) => ([name, about, content]) => node(name, kind, folder("", kind, content).children, about);
+  const item = (kind) => ([name, about, content]) => {
+    let { children } = folder("", kind, content);
+    // Neither is the only folder of all.
+    while (children.length === 1 && children[0].children.length > 0) {
+      const [only] = children;
+      children = only.children.map((child) => ({ ...child, name: `${only.name}/${child.name}` }));
+    }
+    return node(name, kind, children, about);
+  };
   const group = ({ name, kind, items }) => node(name, kind, items.map(item(kind)));
-  return node(title, "", groups.map(group));
+  const adopt = (parent) => {
+    for (const child of parent.children) adopt(Object.assign(child, { parent }));
+    return parent;
+  };
+  return adopt(node(title, "", groups.map(group)));
 }
 
 // Boxes for nodes, as square as can be (Bruls, Huizing, van Wijk: Squarified Treemaps, 2000). Nodes that would be
@@ -223,7 +231,8 @@ function gathered(nodes, least) {
   const small = nodes.filter((node) => node.size < least && node.size > 0);
   if (small.length < 2) return [...large, ...small];
   const size = small.reduce((sum, node) => sum + node.size, 0);
-  const one = { name: `${small.length} smaller`, kind: small[0].kind, about: "", children: small, size };
+  const { kind, parent } = small[0];
+  const one = { name: `${small.length} smaller`, kind, about: "", children: small, size, parent };
   return [...large, one].sort((a, b) => b.size - a.size);
 }
 
@@ -240,10 +249,10 @@ function inside(box, margin, band) {
 function nearest(from, tiles, key) {
   const [dx, dy] = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[key] ?? [0, 0];
   if (!dx && !dy) return null;
-  // A tile with a second level is where its heading is.
+  // A tile that holds others is where its heading is.
   const centre = (tile) => {
     const box = tile.firstChild.getBoundingClientRect();
-    const high = tile.firstChild.classList.contains("back") ? 20 : box.height;
+    const high = tile.classList.contains("holds") ? 20 : box.height;
     return [box.x + box.width / 2, box.y + high / 2];
   };
   const [x, y] = centre(from);
