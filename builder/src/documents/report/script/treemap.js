@@ -132,13 +132,15 @@ function treemap(section) {
     table.tBodies[0].replaceChildren(...rows);
   }
 
+  // An SVG element that listens for the focus would be a stop of the Tab key itself, so its frame listens.
+  const frame = map.parentElement;
   const at = (event) => event.target.closest("[tabindex]");
-  map.addEventListener("click", (event) => nodes.has(at(event)) && open(nodes.get(at(event))));
+  frame.addEventListener("click", (event) => nodes.has(at(event)) && open(nodes.get(at(event))));
   for (const kind of ["mouseover", "focusin"]) {
-    map.addEventListener(kind, (event) => nodes.has(at(event)) && tell(nodes.get(at(event))));
+    frame.addEventListener(kind, (event) => nodes.has(at(event)) && tell(nodes.get(at(event))));
   }
-  map.addEventListener("mouseleave", rest);
-  map.addEventListener("keydown", (event) => {
+  frame.addEventListener("mouseleave", rest);
+  frame.addEventListener("keydown", (event) => {
     const from = at(event);
     if (event.key === "Enter" || event.key === " ") {
       open(nodes.get(from));
