@@ -48,7 +48,7 @@ image: programs kube ## Bake the demo image
 
 .PHONY: screenshot
 screenshot: image ## The picture of the report in docs/
-	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir=$(TARGET)/chromium --window-size=1200,1060 --screenshot=$(abspath docs/report.png) file://$(abspath $(OUT))/report.html
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir=$(TARGET)/chromium --window-size=1200,1100 --screenshot=$(abspath docs/report.png) file://$(abspath $(OUT))/report.html
 
 .PHONY: test
 test: prerequisites check unit machine ## Everything that CI runs

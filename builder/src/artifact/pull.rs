@@ -182,7 +182,7 @@ fn take(registry: &Registry, named: &str, layer: &OciDescriptor, path: &Path) ->
             }
             out.flush().map_err(Refusal::File)?;
             let (_, sha256, size) = out.finish();
-            Ok((sha256, size))
+            Ok::<_, Refusal>((sha256, size))
         })
     })?;
     if format!("sha256:{found}") != layer.digest || i64::try_from(size) != Ok(layer.size) {

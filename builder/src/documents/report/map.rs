@@ -98,18 +98,17 @@ pub(super) fn map(groups: &[Group]) -> Map {
 
 fn tile(class: &'static str, name: &str, bytes: &str, rect: Rect) -> Tile {
     let room = rect.width - 10.0;
-    let text = |text: &str, height: f64| {
-        if rect.height >= height {
-            fit(text, room)
-        } else {
-            String::new()
-        }
+    let text = |text: &str, height: f64| match rect.height >= height {
+        true => fit(text, room),
+        false => String::new(),
     };
+    // A size that is cut says something wrong.
+    let size = Some(text(bytes, 34.0)).filter(|size| size == bytes);
     Tile {
         class,
         says: format!("{name}, {bytes}"),
         label: text(name, 18.0),
-        size: text(bytes, 34.0),
+        size: size.unwrap_or_default(),
         place: rect.into(),
     }
 }
