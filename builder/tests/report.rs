@@ -120,11 +120,8 @@ fn use_keys(page: &mut Page<'_>) {
     let label = "document.activeElement.getAttribute('aria-label')";
     let first = page.value(label);
     assert!(first.as_str().unwrap().contains("Container images"), "{first}");
-    page.press("ArrowDown");
-    assert_ne!(page.value(label), first);
-    let caption = page.value("document.querySelector('.caption').textContent");
-    assert!(caption.as_str().unwrap().contains(" · "), "{caption}");
-    // Into the group's only image, and out again.
+    // Into the group, into its only image, and out again.
+    page.press("Enter");
     page.press("Enter");
     let steps = "[...document.querySelectorAll('.where button, .where b')].map((step) => step.textContent)";
     let image = "registry.example/pause:1";
@@ -135,6 +132,11 @@ fn use_keys(page: &mut Page<'_>) {
     assert!(tiles.as_u64() > Some(1), "{tiles}");
     let largest = page.value("document.querySelector('.largest tbody th').textContent");
     assert_eq!(largest, "blobs/sha256");
+    let first = page.value(label);
+    page.press("ArrowRight");
+    assert_ne!(page.value(label), first);
+    let caption = page.value("document.querySelector('.caption').textContent");
+    assert!(caption.as_str().unwrap().contains(" · "), "{caption}");
     page.press("Escape");
     page.press("Escape");
     assert_eq!(page.value(steps), json!([title]));
@@ -197,7 +199,7 @@ fn the_report_needs_no_script_and_prints() {
             let mut page = browser.open(&report, view);
             let shown = "[...document.querySelectorAll('section, .map, .map rect, tbody tr, pre')].filter((one) => one.checkVisibility()).length";
             let shown = page.value(shown);
-            assert!(shown.as_u64() > Some(20), "{shown}");
+            assert!(shown.as_u64() > Some(10), "{shown}");
             let sections = "[...document.querySelectorAll('section')].every((one) => one.checkVisibility())";
             assert_eq!(page.value(sections), true);
             let dead = "[...document.querySelectorAll('input, select, button, .where')].some((one) => one.checkVisibility())";
@@ -242,7 +244,6 @@ fn names_that_mean_harm_are_only_text() {
             let open = "[...document.querySelectorAll('.largest button')].find((one) => one.textContent === 'Packages').click()";
             page.value(open);
             let open = open.replace("Packages", "hostile");
-            page.value("[...document.querySelectorAll('.largest button')].at(-1).click()");
             page.value(&open);
             let names = page.value("document.querySelector('.largest').textContent");
             let names = names.as_str().unwrap();

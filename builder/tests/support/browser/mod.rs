@@ -42,6 +42,8 @@ pub struct Page<'a> {
     browser: &'a mut Browser,
     session: String,
     url: String,
+    /// Whether scripts run.
+    script: bool,
 }
 
 impl Browser {
@@ -98,6 +100,7 @@ impl Browser {
             browser: self,
             session,
             url: url.clone(),
+            script: view.script,
         };
         for domain in ["Runtime", "Log", "Network", "Page"] {
             page.call(&format!("{domain}.enable"), json!({}));
@@ -231,7 +234,10 @@ impl Page<'_> {
     /// Exceptions, console messages, what the browser itself complains of, and requests beyond the page.
     pub fn faults(&mut self) -> Vec<String> {
         // Whatever was under way is told before the answer to this.
-        self.value("new Promise((done) => setTimeout(done, 50))");
+        self.value(match self.script {
+            true => "new Promise((done) => setTimeout(done, 50))",
+            false => "0",
+        });
         let mine = |event: &&Value| event["sessionId"] == self.session.as_str();
         let fault = |event: &Value| {
             let params = &event["params"];
