@@ -133,7 +133,8 @@ fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
-    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let name =
+        |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
     let mut names: Vec<String> = entries.map(name).collect();
     names.sort();
     names
@@ -141,7 +142,13 @@ fn names(folder: &Path) -> Vec<String> {
 
 /// The digest in `REGISTRY/REPOSITORY:TAG@DIGEST`.
 fn digest_of(pushed: &Value) -> String {
-    pushed["reference"].as_str().unwrap().split_once('@').unwrap().1.to_owned()
+    pushed["reference"]
+        .as_str()
+        .unwrap()
+        .split_once('@')
+        .unwrap()
+        .1
+        .to_owned()
 }
 
 #[test]
@@ -151,7 +158,14 @@ fn what_is_pushed_can_be_pulled() {
     };
     let out = registry.folder("out");
     let image = "seedbed-x-amd64.raw";
-    outputs(&out, &[(image, disk(1)), ("manifest.json", b"{}\n".to_vec()), ("empty.txt", Vec::new())]);
+    outputs(
+        &out,
+        &[
+            (image, disk(1)),
+            ("manifest.json", b"{}\n".to_vec()),
+            ("empty.txt", Vec::new()),
+        ],
+    );
     fs::write(out.join("stray"), "not of the build").unwrap();
     let pushed = registry.push("team/x:v1", &out);
     // Four files and the empty config.
@@ -159,7 +173,10 @@ fn what_is_pushed_can_be_pulled() {
 
     let manifest = registry.manifest(&digest_of(&pushed));
     assert_eq!(manifest["artifactType"], "application/vnd.seedbed.image.v1");
-    assert_eq!(manifest["config"]["mediaType"], "application/vnd.oci.empty.v1+json");
+    assert_eq!(
+        manifest["config"]["mediaType"],
+        "application/vnd.oci.empty.v1+json"
+    );
     let title = |layer: &Value| layer["annotations"]["org.opencontainers.image.title"].clone();
     let layers = manifest["layers"].as_array().unwrap();
     let titles: Vec<Value> = layers.iter().map(title).collect();
@@ -167,16 +184,28 @@ fn what_is_pushed_can_be_pulled() {
 
     // Nothing is sent twice, not even under another tag.
     let again = registry.push("team/x:v2", &out);
-    assert_eq!((&again["sent"], digest_of(&again)), (&json!(0), digest_of(&pushed)));
+    assert_eq!(
+        (&again["sent"], digest_of(&again)),
+        (&json!(0), digest_of(&pushed))
+    );
 
     let back = registry.folder("back");
-    for from in ["team/x:v1".to_owned(), format!("team/x@{}", digest_of(&pushed))] {
+    for from in [
+        "team/x:v1".to_owned(),
+        format!("team/x@{}", digest_of(&pushed)),
+    ] {
         let pulled = registry.pull(&from, &back);
         assert_eq!(pulled["digest"], digest_of(&pushed));
     }
-    assert_eq!(names(&back), ["SHA256SUMS", "empty.txt", "manifest.json", image]);
+    assert_eq!(
+        names(&back),
+        ["SHA256SUMS", "empty.txt", "manifest.json", image]
+    );
     for name in names(&back) {
-        assert_eq!(fs::read(back.join(&name)).unwrap(), fs::read(out.join(&name)).unwrap());
+        assert_eq!(
+            fs::read(back.join(&name)).unwrap(),
+            fs::read(out.join(&name)).unwrap()
+        );
     }
     assert_eq!(registry.pull("team/x:v1", &back)["there"], 4);
     fs::remove_file(back.join(image)).unwrap();
@@ -188,9 +217,15 @@ fn what_is_pushed_can_be_pulled() {
     assert_eq!(fs::read(back.join(image)).unwrap(), b"mine");
 
     // What changed is sent, and no more.
-    outputs(&out, &[(image, disk(2)), ("manifest.json", b"{}\n".to_vec())]);
+    outputs(
+        &out,
+        &[(image, disk(2)), ("manifest.json", b"{}\n".to_vec())],
+    );
     let changed = registry.push("team/x:v1", &out);
-    assert_eq!((&changed["sent"], &changed["there"]), (&json!(2), &json!(2)));
+    assert_eq!(
+        (&changed["sent"], &changed["there"]),
+        (&json!(2), &json!(2))
+    );
     assert_ne!(digest_of(&changed), digest_of(&pushed));
 }
 
@@ -201,11 +236,22 @@ fn architectures_have_manifests_of_their_own() {
     };
     let out = registry.folder("out");
     let (amd64, arm64) = ("seedbed-x-amd64.qcow2", "seedbed-x-arm64.qcow2");
-    outputs(&out, &[(amd64, disk(1)), (arm64, disk(2)), ("report.html", b"report".to_vec())]);
+    outputs(
+        &out,
+        &[
+            (amd64, disk(1)),
+            (arm64, disk(2)),
+            ("report.html", b"report".to_vec()),
+        ],
+    );
     let pushed = registry.push("x:v1", &out);
     let index = registry.manifest(&digest_of(&pushed));
-    let platforms: Vec<&Value> =
-        index["manifests"].as_array().unwrap().iter().map(|entry| &entry["platform"]).collect();
+    let platforms: Vec<&Value> = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| &entry["platform"])
+        .collect();
     let expected = ["amd64", "arm64"].map(|arch| json!({"architecture": arch, "os": "linux"}));
     assert_eq!(platforms, expected.each_ref());
     let one = registry.folder("one");
@@ -268,5 +314,8 @@ fn references_and_registries_that_lead_nowhere() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    refuse(&mut push(&format!("{address}/x:v1")), &[&address.to_string()]);
+    refuse(
+        &mut push(&format!("{address}/x:v1")),
+        &[&address.to_string()],
+    );
 }

@@ -14,7 +14,7 @@ mod browser;
 
 use browser::{Browser, Page, View};
 use builder::fixture::deb::Deb;
-use loopback::command::succeed;
+use loopback::command::{seedbed, succeed};
 use loopback::machine::{small_machine, small_machine_with};
 use serde_json::json;
 use std::fs;
@@ -79,8 +79,10 @@ fn the_report_works_in_a_browser() {
 
     // Equal inputs give equal bytes, wherever they go to.
     let other = small.dir.path().join("other");
-    let mut command = small.command("build");
-    succeed(command.arg("--no-cache").arg("--out").arg(&other));
+    let mut command = seedbed(small.dir.path());
+    command.arg("build").arg(small.profile());
+    command.arg("--firstboot").arg(small.firstboot());
+    succeed(command.args(["--no-cache", "--out"]).arg(&other));
     assert_eq!(
         fs::read(other.join("report.html")).unwrap(),
         fs::read(&report).unwrap()
@@ -91,7 +93,11 @@ fn the_report_works_in_a_browser() {
 fn look(browser: &mut Browser, report: &Path, view: View) {
     let mut page = browser.open(report, view);
     let paper = page.value("getComputedStyle(document.documentElement).backgroundColor");
-    let expected = if view.dark { "rgb(15, 17, 21)" } else { "rgb(255, 255, 255)" };
+    let expected = if view.dark {
+        "rgb(15, 17, 21)"
+    } else {
+        "rgb(255, 255, 255)"
+    };
     assert_eq!(paper, expected);
     for part in ["size", "contents", "kernel", "digests"] {
         page.click(&format!(".parts a[href='#{part}-0']"));
@@ -100,7 +106,8 @@ fn look(browser: &mut Browser, report: &Path, view: View) {
         let (faint, texts) = page.contrast();
         assert!(faint.is_empty(), "{view:?} {part}: {faint:?}");
         assert!(texts > 10, "{view:?} {part}: {texts} texts");
-        let wider = page.value("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+        let wider = page
+            .value("document.documentElement.scrollWidth - document.documentElement.clientWidth");
         assert_eq!(wider, 0, "{view:?} {part}");
         let scheme = if view.dark { "dark" } else { "light" };
         keep(&mut page, &format!("{scheme}-{}-{part}.png", view.width));
@@ -119,11 +126,15 @@ fn use_keys(page: &mut Page<'_>) {
     page.press("Tab");
     let label = "document.activeElement.getAttribute('aria-label')";
     let first = page.value(label);
-    assert!(first.as_str().unwrap().contains("Container images"), "{first}");
+    assert!(
+        first.as_str().unwrap().contains("Container images"),
+        "{first}"
+    );
     // Into the group, into its only image, and out again.
     page.press("Enter");
     page.press("Enter");
-    let steps = "[...document.querySelectorAll('.where button, .where b')].map((step) => step.textContent)";
+    let steps =
+        "[...document.querySelectorAll('.where button, .where b')].map((step) => step.textContent)";
     let image = "registry.example/pause:1";
     let title = "seedbed-small-amd64";
     let path = json!([title, "Container images", image]);
@@ -200,7 +211,8 @@ fn the_report_needs_no_script_and_prints() {
             let shown = "[...document.querySelectorAll('section, .map, .map rect, tbody tr, pre')].filter((one) => one.checkVisibility()).length";
             let shown = page.value(shown);
             assert!(shown.as_u64() > Some(10), "{shown}");
-            let sections = "[...document.querySelectorAll('section')].every((one) => one.checkVisibility())";
+            let sections =
+                "[...document.querySelectorAll('section')].every((one) => one.checkVisibility())";
             assert_eq!(page.value(sections), true);
             let dead = "[...document.querySelectorAll('input, select, button, .where')].some((one) => one.checkVisibility())";
             assert_eq!(page.value(dead), false);
@@ -211,7 +223,11 @@ fn the_report_needs_no_script_and_prints() {
         }
         let mut page = browser.open(&report, WIDE);
         let pdf = page.print();
-        assert!(pdf.starts_with(b"%PDF") && pdf.len() > 10_000, "{}", pdf.len());
+        assert!(
+            pdf.starts_with(b"%PDF") && pdf.len() > 10_000,
+            "{}",
+            pdf.len()
+        );
         assert_eq!(page.faults(), [""; 0]);
     }
 }
@@ -222,13 +238,19 @@ fn names_that_mean_harm_are_only_text() {
         return;
     };
     let evil = "</script></title></style><script>boom()</script><img src=x onerror=boom()>\"'&amp;";
-    let copyright = format!("Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nLicense: {evil}\n");
+    let copyright = format!(
+        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nLicense: {evil}\n"
+    );
     let hostile = Deb::new("hostile", "1")
         .field("Maintainer", "\"><b>boom()</b> <a@b>")
         .field("Homepage", "https://hostile.example/\"onclick=boom()")
         .field("Source", "hostile'><script>boom()</script>")
         .file("/usr/share/doc/hostile/copyright", copyright, 0o644)
-        .file("/usr/share/<img src=x onerror=boom()>", "x".repeat(9000), 0o644)
+        .file(
+            "/usr/share/<img src=x onerror=boom()>",
+            "x".repeat(9000),
+            0o644,
+        )
         .file("/usr/share/]]><!--<script>", "x".repeat(9000), 0o644)
         .file("/usr/share/__proto__", "x".repeat(9000), 0o644);
     let small = small_machine_with(vec![hostile]).done(&["lock", "fetch", "build"]);
@@ -236,10 +258,18 @@ fn names_that_mean_harm_are_only_text() {
     for script in [true, false] {
         let mut page = browser.open(&report, View { script, ..WIDE });
         assert_eq!(page.value("document.querySelectorAll('script').length"), 2);
-        assert_eq!(page.value("document.querySelectorAll('img, article b b, [onclick], [onerror]').length"), 0);
+        assert_eq!(
+            page.value(
+                "document.querySelectorAll('img, article b b, [onclick], [onerror]').length"
+            ),
+            0
+        );
         let licences = "[...document.querySelectorAll('.licence')].map((one) => one.textContent)";
         let licences = page.value(licences);
-        assert!(licences.as_array().unwrap().contains(&json!(evil)), "{licences}");
+        assert!(
+            licences.as_array().unwrap().contains(&json!(evil)),
+            "{licences}"
+        );
         if script {
             let open = "[...document.querySelectorAll('.largest button')].find((one) => one.textContent === 'Packages').click()";
             page.value(open);
@@ -265,10 +295,22 @@ fn faults_are_seen() {
     let path = folder.path().join("page.html");
     let policy = "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'\">";
     for (body, expected) in [
-        ("<script>nothing.at.all</script>".to_owned(), "nothing is not defined"),
-        ("<script>console.log('x')</script>".to_owned(), "consoleAPICalled"),
-        ("<img src=\"http://127.0.0.1:9/x.png\">".to_owned(), "127.0.0.1:9"),
-        (format!("{policy}<script>1</script>"), "Content Security Policy"),
+        (
+            "<script>nothing.at.all</script>".to_owned(),
+            "nothing is not defined",
+        ),
+        (
+            "<script>console.log('x')</script>".to_owned(),
+            "consoleAPICalled",
+        ),
+        (
+            "<img src=\"http://127.0.0.1:9/x.png\">".to_owned(),
+            "127.0.0.1:9",
+        ),
+        (
+            format!("{policy}<script>1</script>"),
+            "Content Security Policy",
+        ),
     ] {
         fs::write(&path, format!("<!doctype html><title>x</title>{body}")).unwrap();
         let faults = browser.open(&path, WIDE).faults();

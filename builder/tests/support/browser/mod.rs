@@ -71,9 +71,15 @@ impl Browser {
         let (sender, from) = channel();
         std::thread::spawn(move || {
             let mut message = Vec::new();
-            while output.read_until(0, &mut message).is_ok_and(|read| read > 0) {
+            while output
+                .read_until(0, &mut message)
+                .is_ok_and(|read| read > 0)
+            {
                 message.pop();
-                if sender.send(serde_json::from_slice(&message).unwrap()).is_err() {
+                if sender
+                    .send(serde_json::from_slice(&message).unwrap())
+                    .is_err()
+                {
                     return;
                 }
                 message.clear();
@@ -108,7 +114,8 @@ impl Browser {
         let scheme = if view.dark { "dark" } else { "light" };
         let feature = json!({"name": "prefers-color-scheme", "value": scheme});
         page.call("Emulation.setEmulatedMedia", json!({"features": [feature]}));
-        let size = json!({"width": view.width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+        let size =
+            json!({"width": view.width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
         page.call("Emulation.setDeviceMetricsOverride", size);
         let script = json!({"value": !view.script});
         page.call("Emulation.setScriptExecutionDisabled", script);
@@ -128,7 +135,11 @@ impl Browser {
         loop {
             let mut answer = self.receive(method);
             if answer["id"] == self.last {
-                assert!(answer.get("error").is_none(), "{method}: {}", answer["error"]);
+                assert!(
+                    answer.get("error").is_none(),
+                    "{method}: {}",
+                    answer["error"]
+                );
                 return answer["result"].take();
             }
             self.events.push(answer);
@@ -188,7 +199,8 @@ impl Page<'_> {
             _ => panic!("no code for {key}"),
         };
         for kind in ["rawKeyDown", "keyUp"] {
-            let params = json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code});
+            let params =
+                json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code});
             self.call("Input.dispatchKeyEvent", params);
         }
     }
