@@ -99,12 +99,17 @@ pub fn plan(mut files: Vec<PlannedFile>) -> Result<Plan, PlanError> {
         };
         let manifests: Vec<(Arch, PlannedManifest)> =
             arches.into_iter().map(|arch| (arch, of(arch))).collect();
-        (index(&manifests), manifests.into_iter().map(|(_, one)| one).collect())
+        (
+            index(&manifests),
+            manifests.into_iter().map(|(_, one)| one).collect(),
+        )
     } else {
         (manifest(files.iter()), Vec::new())
     };
-    let by_digest: BTreeMap<String, PlannedFile> =
-        files.into_iter().map(|file| (file.sha256.clone(), file)).collect();
+    let by_digest: BTreeMap<String, PlannedFile> = files
+        .into_iter()
+        .map(|file| (file.sha256.clone(), file))
+        .collect();
     let mut files: Vec<PlannedFile> = by_digest.into_values().collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Plan {
@@ -166,7 +171,9 @@ fn descriptor(media_type: &str, sha256: &str, size: u64) -> Value {
 }
 
 fn media_type(name: &str) -> &'static str {
-    let found = MEDIA_TYPES.iter().find(|(ending, _)| name.ends_with(ending));
+    let found = MEDIA_TYPES
+        .iter()
+        .find(|(ending, _)| name.ends_with(ending));
     found.map_or(OTHER, |(_, media_type)| media_type)
 }
 
@@ -174,7 +181,9 @@ fn media_type(name: &str) -> &'static str {
 fn arch(name: &str) -> Option<Arch> {
     let stem = name.strip_prefix("seedbed-")?;
     [Arch::Amd64, Arch::Arm64].into_iter().find(|arch| {
-        [".", "-4k."].iter().any(|end| stem.contains(&format!("-{arch}{end}")))
+        [".", "-4k."]
+            .iter()
+            .any(|end| stem.contains(&format!("-{arch}{end}")))
     })
 }
 
@@ -198,7 +207,9 @@ mod tests {
 
     fn titles(manifest: &Value) -> Vec<&str> {
         let layers = manifest["layers"].as_array().unwrap().iter();
-        layers.map(|layer| layer["annotations"][TITLE].as_str().unwrap()).collect()
+        layers
+            .map(|layer| layer["annotations"][TITLE].as_str().unwrap())
+            .collect()
     }
 
     #[test]
@@ -212,12 +223,19 @@ mod tests {
         let empty = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
         assert_eq!(manifest["config"]["digest"], empty);
         assert_eq!(manifest["config"]["size"], 2);
-        assert_eq!(manifest["layers"][1]["mediaType"], "application/vnd.seedbed.disk.raw");
+        assert_eq!(
+            manifest["layers"][1]["mediaType"],
+            "application/vnd.seedbed.disk.raw"
+        );
     }
 
     #[test]
     fn several_architectures_have_an_index() {
-        let names = ["seedbed-x-arm64-4k.raw", "seedbed-x-amd64.qcow2", "SHA256SUMS"];
+        let names = [
+            "seedbed-x-arm64-4k.raw",
+            "seedbed-x-amd64.qcow2",
+            "SHA256SUMS",
+        ];
         let plan = plan(files(&names)).unwrap();
         let index = value(&plan.tagged);
         assert_eq!(plan.tagged.media_type, INDEX);
@@ -240,7 +258,10 @@ mod tests {
         assert_eq!(plan(all.clone()).unwrap(), one);
         all[0].sha256 = all[1].sha256.clone();
         let plan = plan(all).unwrap();
-        assert_eq!((plan.files.len(), titles(&value(&plan.tagged)).len()), (2, 3));
+        assert_eq!(
+            (plan.files.len(), titles(&value(&plan.tagged)).len()),
+            (2, 3)
+        );
     }
 
     #[test]

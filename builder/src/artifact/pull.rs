@@ -47,7 +47,11 @@ pub fn pull(
     let pulling = || format!("pulling {reference}");
     let bytes = manifest(&registry, auth, named).with_context(pulling)?;
     let digest = format!("sha256:{}", digest::sha256(&bytes));
-    if reference.digest.as_ref().is_some_and(|wanted| *wanted != digest) {
+    if reference
+        .digest
+        .as_ref()
+        .is_some_and(|wanted| *wanted != digest)
+    {
         bail!("{reference}: the registry sent another manifest, {digest}");
     }
     let parsed = serde_json::from_slice(&bytes).context("reading the manifest");
@@ -108,7 +112,8 @@ fn listed(
 
 fn manifest(registry: &Registry, auth: &RegistryAuth, named: &str) -> anyhow::Result<Vec<u8>> {
     let at = registry.at(named);
-    let (bytes, _) = registry.ask(|client| client.pull_manifest_raw(&at, auth, &[INDEX, MANIFEST]))?;
+    let (bytes, _) =
+        registry.ask(|client| client.pull_manifest_raw(&at, auth, &[INDEX, MANIFEST]))?;
     if bytes.len() > MANIFEST_LIMIT {
         bail!("the manifest has {} bytes", bytes.len());
     }
@@ -120,7 +125,10 @@ fn files(manifests: &[OciImageManifest]) -> anyhow::Result<BTreeMap<String, OciD
     let mut files: BTreeMap<String, OciDescriptor> = BTreeMap::new();
     for manifest in manifests {
         if manifest.artifact_type.as_deref() != Some(ARTIFACT_TYPE) {
-            let found = manifest.artifact_type.as_deref().unwrap_or("a container image");
+            let found = manifest
+                .artifact_type
+                .as_deref()
+                .unwrap_or("a container image");
             bail!("it holds {found}, and no image that `seedbed push` made");
         }
         for layer in &manifest.layers {
@@ -164,7 +172,12 @@ fn is_there(path: &Path, layer: &OciDescriptor) -> anyhow::Result<bool> {
 }
 
 /// Brings one file, whole or not at all.
-fn take(registry: &Registry, named: &str, layer: &OciDescriptor, path: &Path) -> anyhow::Result<()> {
+fn take(
+    registry: &Registry,
+    named: &str,
+    layer: &OciDescriptor,
+    path: &Path,
+) -> anyhow::Result<()> {
     let unfinished = Unfinished::create(path)?;
     let at = registry.at(named);
     let (found, size) = registry.attempt(|| {
@@ -200,9 +213,7 @@ mod tests {
     use serde_json::json;
 
     fn manifest(artifact_type: &str, files: &[(&str, &str)]) -> OciImageManifest {
-        let layer = |(name, digest): &(&str, &str)| {
-            json!({"mediaType": "a/b", "digest": digest, "size": 1, "annotations": {TITLE: name}})
-        };
+        let layer = |(name, digest): &(&str, &str)| json!({"mediaType": "a/b", "digest": digest, "size": 1, "annotations": {TITLE: name}});
         let layers: Vec<_> = files.iter().map(layer).collect();
         serde_json::from_value(json!({
             "schemaVersion": 2,
@@ -215,8 +226,14 @@ mod tests {
 
     #[test]
     fn files_of_all_manifests_are_one_folder() {
-        let one = manifest(ARTIFACT_TYPE, &[("SHA256SUMS", "sha256:1"), ("a", "sha256:2")]);
-        let other = manifest(ARTIFACT_TYPE, &[("SHA256SUMS", "sha256:1"), ("b", "sha256:3")]);
+        let one = manifest(
+            ARTIFACT_TYPE,
+            &[("SHA256SUMS", "sha256:1"), ("a", "sha256:2")],
+        );
+        let other = manifest(
+            ARTIFACT_TYPE,
+            &[("SHA256SUMS", "sha256:1"), ("b", "sha256:3")],
+        );
         let names: Vec<String> = files(&[one.clone(), other]).unwrap().into_keys().collect();
         assert_eq!(names, ["SHA256SUMS", "a", "b"]);
         let clash = manifest(ARTIFACT_TYPE, &[("a", "sha256:4")]);

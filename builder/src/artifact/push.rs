@@ -89,18 +89,21 @@ fn send(registry: &Registry, tag: &str, file: &PlannedFile, digest: &str) -> Res
     };
     let chunks = chunks.map(|chunk| chunk.map(Into::into).map_err(OciDistributionError::from));
     let at = registry.at(tag);
-    let sending = registry
-        .client
-        .push_blob_stream(&at, stream::iter(chunks), digest, Some(file.size));
-    registry.wait(sending).map(|_| ()).map_err(Refusal::Registry)
+    let sending =
+        registry
+            .client
+            .push_blob_stream(&at, stream::iter(chunks), digest, Some(file.size));
+    registry
+        .wait(sending)
+        .map(|_| ())
+        .map_err(Refusal::Registry)
 }
 
 fn put(registry: &Registry, at: &str, manifest: &PlannedManifest) -> anyhow::Result<()> {
     let at = registry.at(at);
     let media_type = reqwest::header::HeaderValue::from_static(manifest.media_type);
-    registry.ask(|client| {
-        client.push_manifest_raw(&at, manifest.bytes.clone(), media_type.clone())
-    })?;
+    registry
+        .ask(|client| client.push_manifest_raw(&at, manifest.bytes.clone(), media_type.clone()))?;
     Ok(())
 }
 

@@ -30,7 +30,9 @@ pub enum ArtifactReferenceError {
     #[error("reference {0:?} is a URL: leave out {1:?}")]
     Scheme(String, String),
     /// The first component is no host.
-    #[error("reference {0:?} names no registry: write it in full, such as registry.example/team/image:v1")]
+    #[error(
+        "reference {0:?} names no registry: write it in full, such as registry.example/team/image:v1"
+    )]
     Registry(String),
     /// The host is none.
     #[error("reference {0:?}: {1:?} is no host")]
@@ -48,13 +50,17 @@ pub enum ArtifactReferenceError {
     #[error("reference {0:?} names no repository")]
     Repository(String),
     /// A component of the repository has characters that registries refuse.
-    #[error("reference {0:?}: {1:?} is no component of a repository: lower-case letters and digits, with single separators . _ - between them")]
+    #[error(
+        "reference {0:?}: {1:?} is no component of a repository: lower-case letters and digits, with single separators . _ - between them"
+    )]
     Component(String, String),
     /// Registry and repository are too long.
     #[error("reference {0:?} is longer than 255 characters without its tag")]
     Length(String),
     /// The tag is none.
-    #[error("reference {0:?}: {1:?} is no tag: up to 128 letters, digits, . _ and -, not beginning with . or -")]
+    #[error(
+        "reference {0:?}: {1:?} is no tag: up to 128 letters, digits, . _ and -, not beginning with . or -"
+    )]
     Tag(String, String),
     /// The digest is none.
     #[error("reference {0:?}: {1:?} is no digest: sha256: and 64 lower-case hexadecimal digits")]
@@ -82,7 +88,11 @@ impl ArtifactReference {
             Some((name, digest)) => (name, Some(digest)),
             None => (text, None),
         };
-        let is_digest = |digest: &str| digest.strip_prefix("sha256:").is_some_and(digest::is_sha256);
+        let is_digest = |digest: &str| {
+            digest
+                .strip_prefix("sha256:")
+                .is_some_and(digest::is_sha256)
+        };
         if let Some(digest) = digest.filter(|digest| !is_digest(digest)) {
             return Err(E::Digest(whole(), digest.to_owned()));
         }
@@ -140,7 +150,10 @@ impl ArtifactReference {
     pub fn is_loopback(&self) -> bool {
         let (host, _) = split_port(&self.registry);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        host == "localhost"
+            || bare
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
     }
 }
 
@@ -210,7 +223,9 @@ fn is_label(label: &str) -> bool {
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
 fn is_component(part: &str) -> bool {
     let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let mut separators = part.split(is_word).filter(|separator| !separator.is_empty());
+    let mut separators = part
+        .split(is_word)
+        .filter(|separator| !separator.is_empty());
     let allowed = |separator: &str| {
         matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-')
     };
@@ -236,17 +251,55 @@ mod tests {
         let check = |text: &str, registry: &str, repository: &str, tag: Option<&str>| {
             let found = ArtifactReference::parse(text).unwrap();
             assert_eq!(found.to_string(), text);
-            assert_eq!((found.registry.as_str(), found.repository.as_str()), (registry, repository));
+            assert_eq!(
+                (found.registry.as_str(), found.repository.as_str()),
+                (registry, repository)
+            );
             assert_eq!(found.tag.as_deref(), tag);
         };
-        check("registry.example/image:v1", "registry.example", "image", Some("v1"));
-        check("registry.example:5000/a/b/c:v1", "registry.example:5000", "a/b/c", Some("v1"));
-        check("localhost/a__b/c--d.e:_1", "localhost", "a__b/c--d.e", Some("_1"));
-        check("127.0.0.1:5000/image:1.2", "127.0.0.1:5000", "image", Some("1.2"));
+        check(
+            "registry.example/image:v1",
+            "registry.example",
+            "image",
+            Some("v1"),
+        );
+        check(
+            "registry.example:5000/a/b/c:v1",
+            "registry.example:5000",
+            "a/b/c",
+            Some("v1"),
+        );
+        check(
+            "localhost/a__b/c--d.e:_1",
+            "localhost",
+            "a__b/c--d.e",
+            Some("_1"),
+        );
+        check(
+            "127.0.0.1:5000/image:1.2",
+            "127.0.0.1:5000",
+            "image",
+            Some("1.2"),
+        );
         check("[::1]:5000/image:v1", "[::1]:5000", "image", Some("v1"));
-        check("[2001:db8::1]/image:v1", "[2001:db8::1]", "image", Some("v1"));
-        check(&format!("registry.example/image@{DIGEST}"), "registry.example", "image", None);
-        check(&format!("[::1]/image:v1@{DIGEST}"), "[::1]", "image", Some("v1"));
+        check(
+            "[2001:db8::1]/image:v1",
+            "[2001:db8::1]",
+            "image",
+            Some("v1"),
+        );
+        check(
+            &format!("registry.example/image@{DIGEST}"),
+            "registry.example",
+            "image",
+            None,
+        );
+        check(
+            &format!("[::1]/image:v1@{DIGEST}"),
+            "[::1]",
+            "image",
+            Some("v1"),
+        );
     }
 
     #[test]
@@ -292,7 +345,10 @@ mod tests {
     #[test]
     fn a_digest_is_not_pushed_to() {
         let text = format!("a.b/c:v1@{DIGEST}");
-        assert_eq!(ArtifactReference::parse_target(&text), Err(E::DigestToPush(text)));
+        assert_eq!(
+            ArtifactReference::parse_target(&text),
+            Err(E::DigestToPush(text))
+        );
         assert!(ArtifactReference::parse_target("a.b/c:v1").is_ok());
     }
 

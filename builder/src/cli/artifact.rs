@@ -36,7 +36,8 @@ pub(super) fn push(args: PushArgs) -> anyhow::Result<()> {
     };
     let mut out = std::io::stdout();
     if args.json {
-        let result = json!({"reference": pinned.to_string(), "sent": pushed.sent, "there": pushed.there});
+        let result =
+            json!({"reference": pinned.to_string(), "sent": pushed.sent, "there": pushed.there});
         return writeln!(out, "{result}").context(STDOUT);
     }
     writeln!(

@@ -84,12 +84,8 @@ pub(super) fn map(groups: &[Group]) -> Map {
         {
             if rect.area() >= LEAST_AREA {
                 let bytes = amount(item.bytes());
-                map.tiles.push(tile(
-                    group.class,
-                    &item.name,
-                    &bytes,
-                    rect.inside(0.5, 0.0),
-                ));
+                map.tiles
+                    .push(tile(group.class, &item.name, &bytes, rect.inside(0.5, 0.0)));
             }
         }
     }

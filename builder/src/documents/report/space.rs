@@ -159,7 +159,12 @@ mod tests {
 
     #[test]
     fn folders_add_up() {
-        let files = [("usr/bin/a", 5), ("usr/lib/b", 2), ("etc", 1), ("/etc/x", 3)];
+        let files = [
+            ("usr/bin/a", 5),
+            ("usr/lib/b", 2),
+            ("etc", 1),
+            ("/etc/x", 3),
+        ];
         let item = Item::new("n", "v", files);
         assert_eq!((item.bytes(), item.top.files), (11, 4));
         assert_eq!(
