@@ -32,3 +32,11 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Media type and bytes of the config of a manifest that needs none (OCI image specification 1.1, "Guidance for an
 /// Empty Descriptor").
 const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
+
+/// Whether a name can only be that of a visible file in the folder itself: no other is pushed or pulled.
+fn is_file_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && !name.contains('/')
+        && !name.chars().any(char::is_control)
+}

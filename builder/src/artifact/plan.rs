@@ -1,6 +1,6 @@
 //! Which files become which manifests, decided before anything is sent.
 
-use super::{ARTIFACT_TYPE, EMPTY, INDEX, MANIFEST, TITLE};
+use super::{ARTIFACT_TYPE, EMPTY, INDEX, MANIFEST, TITLE, is_file_name};
 use crate::digest;
 use contract::partition::Arch;
 use serde_json::{Value, json};
@@ -70,6 +70,11 @@ pub enum PlanError {
     /// Two files would have the same name.
     #[error("two files are called {0:?}: an artifact holds each name once")]
     Twice(String),
+    /// A file has a name that no pull would take.
+    #[error(
+        "{0:?} is no name for a file in an artifact: it begins with a dot or has control characters"
+    )]
+    Name(String),
     /// A file is larger than a descriptor can say.
     #[error("{0:?} is too large")]
     Large(String),
@@ -79,7 +84,7 @@ pub enum PlanError {
 /// files of several. Files of no architecture are in every manifest.
 ///
 /// # Errors
-/// There is no file, or there are two of the same name.
+/// There is no file, there are two of the same name, or a name or size will not do.
 pub fn plan(mut files: Vec<PlannedFile>) -> Result<Plan, PlanError> {
     files.sort_by(|a, b| a.name.cmp(&b.name));
     if files.is_empty() {
@@ -87,6 +92,9 @@ pub fn plan(mut files: Vec<PlannedFile>) -> Result<Plan, PlanError> {
     }
     if let Some(pair) = files.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return Err(PlanError::Twice(pair[0].name.clone()));
+    }
+    if let Some(file) = files.iter().find(|file| !is_file_name(&file.name)) {
+        return Err(PlanError::Name(file.name.clone()));
     }
     if let Some(file) = files.iter().find(|file| i64::try_from(file.size).is_err()) {
         return Err(PlanError::Large(file.name.clone()));
@@ -269,6 +277,8 @@ mod tests {
         assert_eq!(plan(Vec::new()), Err(PlanError::Nothing));
         let twice = plan(files(&["a", "b", "a"]));
         assert_eq!(twice, Err(PlanError::Twice("a".to_owned())));
+        let hidden = plan(files(&["a", ".b"]));
+        assert_eq!(hidden, Err(PlanError::Name(".b".to_owned())));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! there already is not taken again.
 
 use super::client::{Refusal, Registry};
-use super::{ARTIFACT_TYPE, ArtifactReference, INDEX, MANIFEST, TITLE};
+use super::{ARTIFACT_TYPE, ArtifactReference, INDEX, MANIFEST, TITLE, is_file_name};
 use crate::digest::{self, HashWriter};
 use crate::output::Unfinished;
 use anyhow::{Context, bail};
@@ -144,14 +144,6 @@ fn files(manifests: &[OciImageManifest]) -> anyhow::Result<BTreeMap<String, OciD
         }
     }
     Ok(files)
-}
-
-/// Whether a name can only be that of a visible file in the folder itself.
-fn is_file_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with('.')
-        && !name.contains('/')
-        && !name.chars().any(char::is_control)
 }
 
 /// Whether a file is there with the right bytes.
