@@ -47,6 +47,10 @@ image: programs kube ## Bake the demo image
 	$(SEEDBED) fetch profiles/demo $(SOURCES)
 	$(SEEDBED) build profiles/demo --format raw,qcow2,iso --out $(OUT) --firstboot $(FIRSTBOOT)
 
+.PHONY: screenshot
+screenshot: image ## The picture of the report in docs/
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir=$(TARGET)/chromium --window-size=1200,1100 --screenshot=$(abspath docs/report.png) file://$(abspath $(OUT))/report.html
+
 .PHONY: test
 test: prerequisites check unit machine ## Everything that CI runs
 

@@ -1,6 +1,7 @@
 //! From command-line arguments to requests, and from results to what people and programs read.
 
 pub mod args;
+mod artifact;
 mod bake;
 mod diff;
 mod inspect;
@@ -26,6 +27,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Diff(args) => diff::diff(args),
         Command::Verify(args) => verify::verify(args),
         Command::Keys(args) => verify::keys(args),
+        Command::Push(args) => artifact::push(args),
+        Command::Pull(args) => artifact::pull(args),
         Command::Seed(args) => seed::run(args),
         Command::Kubeconfig(args) => seed::kubeconfig(args),
         Command::Schema(args) => args::schema(args),

@@ -9,6 +9,7 @@
 //! Only `lock` and `fetch` touch the network. `build` starts no process and needs no privilege, and is a
 //! function of profile, lock, blobs and overlays.
 
+pub mod artifact;
 pub mod blobs;
 pub mod build;
 pub mod cache;

@@ -51,6 +51,7 @@ fn equal_inputs_give_equal_images_however_they_are_built() {
         [
             "SHA256SUMS",
             "manifest.json",
+            "report.html",
             "seedbed-small-amd64.cdx.json",
             "seedbed-small-amd64.qcow2",
             "seedbed-small-amd64.raw",

@@ -43,6 +43,10 @@ pub enum Command {
     /// Make keys that sign what a build gives.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Put a build's outputs into a registry, as an OCI artifact.
+    Push(PushArgs),
+    /// Take a build's outputs out of a registry, and verify each.
+    Pull(PullArgs),
     /// Make and check seeds.
     #[command(subcommand)]
     Seed(SeedCommand),
@@ -240,6 +244,38 @@ pub enum KeysCommand {
         #[arg(default_value = "seedbed")]
         name: PathBuf,
     },
+}
+
+/// `seedbed push`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct PushArgs {
+    /// A folder that build wrote to, of which all is pushed that SHA256SUMS lists, with SHA256SUMS and its signature;
+    /// or files.
+    #[arg(required = true, value_name = "DIR|FILE")]
+    pub paths: Vec<PathBuf>,
+    /// Where to: REGISTRY/REPOSITORY:TAG. What the registry has already is not sent again. TLS is a must, except on
+    /// loopback addresses, where there is none.
+    #[arg(long, value_name = "REFERENCE")]
+    pub to: String,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `seedbed pull`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct PullArgs {
+    /// What to take: REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@sha256:DIGEST.
+    pub reference: String,
+    /// The folder to write to. Files that are there already are left alone; one with other contents stops the pull.
+    #[arg(long, short, default_value = "out", value_name = "DIR")]
+    pub output: PathBuf,
+    /// Take what is for this architecture alone [default: everything].
+    #[arg(long)]
+    pub arch: Option<ArchArg>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// An output format.

@@ -26,11 +26,16 @@ License: ISC
 
 /// The smallest profile with an archive that it can be built from, on a small disk.
 pub fn small_machine() -> Small {
-    let small = Small::with(&ArchivePlan::new("trixie", Date::from_unix(DATE), debs()));
-    small.edit(
-        "  - app\n",
-        "  - linux-image-amd64\n  - system\n  - systemd-boot-efi\n",
-    );
+    small_machine_with(Vec::new())
+}
+
+/// The same with more packages.
+pub fn small_machine_with(more: Vec<Deb>) -> Small {
+    let debs = [debs(), more].concat();
+    let name = |deb: &Deb| format!("  - {}\n", deb.name);
+    let names: String = debs.iter().map(name).collect();
+    let small = Small::with(&ArchivePlan::new("trixie", Date::from_unix(DATE), debs));
+    small.edit("  - app\n", &names);
     small.write(&format!(
         "{}disk: {{esp: 264, root: 16, store: 16}}\n",
         small.text()
