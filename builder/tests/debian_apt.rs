@@ -17,11 +17,11 @@ use builder::debian::ArchiveReader;
 use builder::debian::archive::{ArchiveSpec, Opened, Order, Records};
 use builder::debian::date::Date;
 use builder::debian::keyring::Keyring;
-use builder::debian::solve::Request;
+use builder::debian::solve::{Request, Solution};
 use builder::profile;
 use builder::source::{Places, Sources};
 use builder::transport::Transport;
-use sets::{BASE, Set};
+use sets::Set;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -105,39 +105,61 @@ fn referee(dir: &Path, architecture: &str) -> anyhow::Result<Referee> {
     let mut lines = String::new();
     for (name, suite) in names {
         let mirror = dir.join("mirror").join(name);
-        let line = format!("deb [signed-by={keyring_path}] file:{} {suite} main\n", mirror.display());
+        let line = format!(
+            "deb [signed-by={keyring_path}] file:{} {suite} main\n",
+            mirror.display()
+        );
         lines.push_str(&line);
     }
     let apt = Apt::new(&dir.join(architecture), architecture, &lines, "");
     Ok(Referee { opened, apt })
 }
 
-fn ours(records: &Records<'_>, architecture: &str, names: &[&str]) -> Result<Installed, String> {
+fn solve(records: &Records<'_>, architecture: &str, names: &[&str]) -> Result<Solution, String> {
     let requests: Vec<Request> = names.iter().map(|name| name.parse().unwrap()).collect();
     let order = Order {
         architecture,
         requests: &requests,
-        essential: false,
+        essential: true,
         exclude: &[],
     };
-    let solution = records.solve(&order).map_err(|error| format!("{error:#}"))?;
-    let packages = solution.packages.into_iter();
-    Ok(packages.map(|p| (p.name, p.version)).collect())
+    records.solve(&order).map_err(|error| format!("{error:#}"))
 }
 
 /// What one set comes to.
 fn compare(set: &Set, referee: &Referee, records: &Records<'_>) -> String {
     let (arch, packages) = (set.architecture, set.packages);
-    let mut names: Vec<&str> = BASE.to_vec();
-    names.extend(packages.split_whitespace());
+    let names: Vec<&str> = packages.split_whitespace().collect();
     let label = format!("{arch} {}", set.name);
-    match (ours(records, arch, &names), referee.apt.install(&names)) {
+    let base = solve(records, arch, &[]).unwrap();
+    let mut asked: Vec<&str> = base
+        .packages
+        .iter()
+        .filter(|p| p.because == "essential")
+        .map(|p| p.name.as_str())
+        .collect();
+    asked.extend(&names);
+    match (solve(records, arch, &names), referee.apt.install(&asked)) {
         (Ok(ours), Ok(theirs)) => {
+            let ours: Installed = ours
+                .packages
+                .into_iter()
+                .map(|p| (p.name, p.version))
+                .collect();
             let only = |a: &Installed, b: &Installed| {
-                let only = a.iter().filter(|(name, version)| b.get(*name) != Some(version));
-                only.map(|(name, version)| format!("{name}={version}")).collect::<Vec<_>>().join(" ")
+                let only = a
+                    .iter()
+                    .filter(|(name, version)| b.get(*name) != Some(version));
+                only.map(|(name, version)| format!("{name}={version}"))
+                    .collect::<Vec<_>>()
+                    .join(" ")
             };
-            format!("{label}: {} ours[{}] apt[{}]", ours.len(), only(&ours, &theirs), only(&theirs, &ours))
+            format!(
+                "{label}: {} ours[{}] apt[{}]",
+                ours.len(),
+                only(&ours, &theirs),
+                only(&theirs, &ours)
+            )
         }
         (a, b) => format!("{label}: FAIL {:?} {:?}", a.err(), b.err()),
     }
@@ -150,11 +172,16 @@ fn resolution_is_that_of_apt() {
         return;
     }
     let scratch = tempfile::tempdir().unwrap();
-    let dir = std::env::var_os("APTDIR").map(PathBuf::from).unwrap_or(scratch.path().to_owned());
+    let dir = std::env::var_os("APTDIR")
+        .map(PathBuf::from)
+        .unwrap_or(scratch.path().to_owned());
     for architecture in ["amd64", "arm64"] {
         let referee = referee(&dir, architecture).unwrap();
         let records = referee.opened.records().unwrap();
-        for set in sets::SETS.iter().filter(|set| set.architecture == architecture) {
+        for set in sets::SETS
+            .iter()
+            .filter(|set| set.architecture == architecture)
+        {
             println!("{}", compare(set, &referee, &records));
         }
     }

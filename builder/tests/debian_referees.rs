@@ -58,7 +58,12 @@ impl Draw {
         let start = a.find(':').map_or(1, |colon| colon + 2);
         let end = a.rfind('-').unwrap_or(a.len());
         let at = start + self.next(end - start + 1);
-        let b = format!("{}{}{}", &a[..at], PIECES[self.next(PIECES.len())], &a[at..]);
+        let b = format!(
+            "{}{}{}",
+            &a[..at],
+            PIECES[self.next(PIECES.len())],
+            &a[at..]
+        );
         (a, b)
     }
 }
@@ -143,7 +148,12 @@ fn replaces(first: &[&str], second: &[&str]) -> Vec<bool> {
     let available = fs::read_to_string(database.join("available")).unwrap();
     let mut replaced = vec![None; first.len()];
     for record in available.split("\n\n").filter(|record| !record.is_empty()) {
-        let field = |name| record.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let field = |name| {
+            record
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .unwrap()
+        };
         let i: usize = field("Package: p").parse().unwrap();
         replaced[i] = Some(field("Description: ") == "--merge-avail");
     }
