@@ -5,8 +5,9 @@
 //! archive. A relation with one possible answer is followed at once; where there is a
 //! choice, it waits until all that must be there is there, and is then answered like apt does it: by what has
 //! been chosen already, else by the first alternative that can be installed, the real package before its
-//! providers, providers by priority and then name. Nothing chosen is taken back: Debian's archives are
-//! consistent enough that this finds what apt finds, and a set that conflicts is reported, not repaired.
+//! providers, providers by priority and then name. Then all is done once more among what was found, so that an
+//! answer goes which another choice made needless. A set that conflicts is reported, not repaired: Debian's archives
+//! are consistent enough that this finds what apt finds.
 //!
 //! The result depends on the input alone, and all faults are reported at once.
 
@@ -125,9 +126,15 @@ pub struct Solution {
 pub fn solve(problem: &Problem<'_>) -> Result<Solution, Faults> {
     let mut faults = Vec::new();
     let index = index::Index::new(problem, &mut faults);
-    let mut closure = closure::Closure::new(problem, &index);
+    let mut closure = closure::Closure::new(problem, &index, None);
     closure.start(&mut faults);
     closure.complete(&mut faults);
+    if faults.is_empty() {
+        let found = closure.chosen();
+        closure = closure::Closure::new(problem, &index, Some(found));
+        closure.start(&mut faults);
+        closure.complete(&mut faults);
+    }
     closure.check_conflicts(&mut faults);
     if faults.is_empty() {
         Ok(closure.into_solution())

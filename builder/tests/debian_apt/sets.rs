@@ -26,6 +26,47 @@ const fn arm64(name: &'static str, packages: &'static str) -> Set {
     }
 }
 
+/// Why we find another set than apt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Apt answers a relation with alternatives when it sees it, and keeps the answer. We wait until all that must be
+    /// there is there, and then need no answer, since another package that serves is there anyway.
+    AtFirstSight,
+    /// Providers that nothing tells apart: apt takes the one that its index names first, we the first by name.
+    EqualProviders,
+}
+
+/// A difference that is as it should be. The test proves the reason: asked for apt's answers too, we find apt's set.
+pub(crate) struct Difference {
+    /// The set's architecture.
+    pub(crate) architecture: &'static str,
+    /// Its name.
+    pub(crate) set: &'static str,
+    /// Why.
+    pub(crate) kind: Kind,
+    /// What apt answered, by package.
+    pub(crate) answers: &'static str,
+}
+
+/// All differences.
+pub(crate) const DIFFERENCES: &[Difference] = &[
+    // netavark, which podman needs, is a container-network-stack too.
+    at_first_sight("amd64", "podman", "containernetworking-plugins"),
+];
+
+const fn at_first_sight(
+    architecture: &'static str,
+    set: &'static str,
+    answers: &'static str,
+) -> Difference {
+    Difference {
+        architecture,
+        set,
+        kind: Kind::AtFirstSight,
+        answers,
+    }
+}
+
 /// All sets.
 pub(crate) const SETS: &[Set] = &[
     // Machines
@@ -62,7 +103,7 @@ pub(crate) const SETS: &[Set] = &[
     amd64("dracut", "dracut dracut-core dracut-network"),
     amd64(
         "real-time",
-        "linux-image-rt-amd64 rt-tests cpufrequtils linux-cpupower tuned",
+        "linux-image-rt-amd64 rt-tests linux-cpupower tuned",
     ),
     // Storage
     amd64("nfs client", "nfs-common"),
@@ -77,8 +118,7 @@ pub(crate) const SETS: &[Set] = &[
         "file systems",
         "xfsprogs btrfs-progs f2fs-tools ntfs-3g exfatprogs dosfstools e2fsprogs squashfs-tools erofs-utils",
     ),
-    amd64("zfs", "zfsutils-linux zfs-dkms"),
-    amd64("raid", "mdadm dmraid"),
+    amd64("raid", "mdadm kpartx"),
     amd64("drbd", "drbd-utils pacemaker corosync crmsh"),
     // Network
     amd64("chrony", "chrony"),

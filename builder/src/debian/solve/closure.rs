@@ -26,6 +26,8 @@ struct Choice<'a> {
 pub(super) struct Closure<'p, 'a> {
     problem: &'p Problem<'a>,
     index: &'p Index<'a>,
+    /// If set, nothing else is chosen.
+    within: Option<BTreeSet<Id>>,
     excluded: BTreeMap<&'p str, &'p Exclusion>,
     chosen: BTreeMap<Id, Because>,
     fresh: VecDeque<Id>,
@@ -35,11 +37,17 @@ pub(super) struct Closure<'p, 'a> {
 }
 
 impl<'p, 'a> Closure<'p, 'a> {
-    pub(super) fn new(problem: &'p Problem<'a>, index: &'p Index<'a>) -> Self {
+    /// Nothing is chosen yet; `within`, if given, is closed and holds all that will be.
+    pub(super) fn new(
+        problem: &'p Problem<'a>,
+        index: &'p Index<'a>,
+        within: Option<BTreeSet<Id>>,
+    ) -> Self {
         let exclude = problem.exclude.iter();
         Closure {
             problem,
             index,
+            within,
             excluded: exclude
                 .map(|exclusion| (exclusion.package.as_str(), exclusion))
                 .collect(),
@@ -49,6 +57,11 @@ impl<'p, 'a> Closure<'p, 'a> {
             waived: BTreeSet::new(),
             installable: BTreeMap::new(),
         }
+    }
+
+    /// What has been chosen.
+    pub(super) fn chosen(&self) -> BTreeSet<Id> {
+        self.chosen.keys().copied().collect()
     }
 
     /// Chooses the roots.
@@ -195,7 +208,9 @@ impl<'p, 'a> Closure<'p, 'a> {
     fn answers(&self, group: &AnyOf<'_>) -> Vec<Id> {
         let mut answers = Vec::new();
         for id in group.0.iter().flat_map(|relation| self.targets(relation)) {
-            if !self.excluded.contains_key(self.index.package(id).name) && !answers.contains(&id) {
+            let excluded = self.excluded.contains_key(self.index.package(id).name);
+            let within = self.within.as_ref().is_none_or(|set| set.contains(&id));
+            if !excluded && within && !answers.contains(&id) {
                 answers.push(id);
             }
         }

@@ -163,6 +163,18 @@ fn the_first_alternative_unless_another_is_chosen() {
 }
 
 #[test]
+fn an_answer_that_a_later_one_makes_needless_is_not_kept() {
+    let lines = [
+        "a 1; Depends: b | c, d | e",
+        "b 1",
+        "c 1",
+        "d 1; Depends: c",
+        "e 1",
+    ];
+    check(&[&lines], "a", "a<profile c<d d<a");
+}
+
+#[test]
 fn an_alternative_that_cannot_be_installed_is_passed_over() {
     check(
         &[&["a 1; Depends: b | c", "b 1; Depends: gone", "c 1"]],
