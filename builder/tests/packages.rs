@@ -324,6 +324,11 @@ fn faults_of_packages_and_sources_are_pointed_at() {
     );
     check(
         "packages:\n",
+        "pins: [{packages: [a], from: gone, priority: 1}]\npackages:\n",
+        "\"gone\" is no source and no suite of one",
+    );
+    check(
+        "packages:\n",
         "pins: [{packages: [a], priority: 0}]\npackages:\n",
         "priority 0 says nothing",
     );

@@ -19,7 +19,7 @@ mod nearest;
 mod request;
 
 pub use candidate::Pin;
-pub use explain::{Fault, Faults};
+pub use explain::{Fault, Faults, Root, Way};
 pub use request::{Request, RequestError};
 
 use crate::debian::packages::Package;
@@ -89,9 +89,9 @@ pub struct LockedPackage {
     pub version: String,
     /// `Architecture`: the image's own, or `all`.
     pub architecture: String,
-    /// The profile's source that it comes from.
+    /// The profile's source that it comes from; `profile` for a file of the profile's own.
     pub archive: String,
-    /// The file, below the archive's root.
+    /// The file, below the archive's root or the profile's folder.
     pub path: String,
     /// Bytes of the file.
     pub size: u64,

@@ -1,18 +1,15 @@
 //! What a schema cannot say of a profile: every value for itself, then all documents together. Each fault stands
 //! where the value does.
 
+mod packages;
+
 use super::compose::Source;
-use super::file::{
-    FileEntry, ImageEntry, KubernetesFile, PinEntry, ProfileFile, SourceFile, UserEntry,
-};
-use super::package::{self, PackageEntry};
-use crate::debian::archive::is_flat;
+use super::file::{FileEntry, ImageEntry, KubernetesFile, ProfileFile, UserEntry};
 use crate::images::reference::Reference;
 use anyhow::anyhow;
 use contract::document::Fault;
 use contract::partition::Arch;
 use std::collections::BTreeSet;
-use std::error::Error;
 
 /// FAT32 has a least number of clusters; in MiB.
 const LEAST_ESP: u64 = 264;
@@ -35,6 +32,7 @@ pub(super) fn validate(sources: &[Source]) -> anyhow::Result<Required> {
         let mut checks = Checks::of(source);
         checks.values();
         checks.declared(sources);
+        checks.pins_name_sources(sources);
         faults.extend(checks.finish());
     }
     let last = |what: fn(&ProfileFile) -> bool| {
@@ -163,18 +161,7 @@ impl<'a> Checks<'a> {
                 );
             }
         }
-        self.packages("packages", &file.packages);
-        for (i, image) in file.images.iter().enumerate() {
-            for from in &image.from {
-                self.packages(&format!("images[{i}].from.packages"), &from.packages);
-            }
-        }
-        for (i, pin) in file.pins.iter().enumerate() {
-            self.pin(i, pin);
-        }
-        for (name, source) in &file.sources {
-            self.source(name, source);
-        }
+        self.all_packages();
         self.images(&file.images);
         for (i, user) in file.users.iter().enumerate() {
             self.user(i, user);
@@ -202,73 +189,6 @@ impl<'a> Checks<'a> {
                 self.fault(key, message, "write it as one line");
             }
         }
-    }
-
-    fn packages(&mut self, key: &str, packages: &[String]) {
-        for (i, text) in packages.iter().enumerate() {
-            if let Err(error) = text.parse::<PackageEntry>() {
-                let source = error.source().map(|source| format!(": {source}"));
-                let message = format!("{error}{}", source.unwrap_or_default());
-                self.fault(
-                    format!("{key}[{i}]"),
-                    message,
-                    "write NAME, NAME=VERSION, NAME/SOURCE or ./FILE.deb, then [ARCH] if need be",
-                );
-            }
-        }
-    }
-
-    fn pin(&mut self, i: usize, pin: &PinEntry) {
-        if pin.packages.is_empty() {
-            let message = "the pin is about no package".to_owned();
-            self.fault(
-                format!("pins[{i}].packages"),
-                message,
-                "write \"*\" for all",
-            );
-        }
-        self.priority(format!("pins[{i}].priority"), Some(pin.priority));
-    }
-
-    fn priority(&mut self, key: String, priority: Option<i32>) {
-        if priority == Some(0) {
-            let message = "priority 0 says nothing".to_owned();
-            self.fault(key, message, "write -1 for never, or a number from 1 on");
-        }
-    }
-
-    fn source(&mut self, name: &str, source: &SourceFile) {
-        let key = format!("sources.{name}");
-        if name == package::OWN {
-            let message = format!("no source can be called {name}");
-            let hint = "the profile's own .deb files go by this name; choose another";
-            self.fault(key.clone(), message, hint);
-        }
-        let Some(debian) = &source.debian else {
-            return;
-        };
-        let key = format!("{key}.debian");
-        if debian.suite.is_some() == !debian.suites.is_empty() {
-            let message = format!("source {name} needs either suite or suites");
-            self.fault(key.clone(), message, "write suite: trixie");
-        }
-        if debian.keyring.is_some() && debian.key.is_some() {
-            let message = format!("source {name} has both keyring and key");
-            self.fault(format!("{key}.key"), message, "take one of them away");
-        }
-        for suite in debian.suites() {
-            if is_flat(suite) != debian.components.is_empty() {
-                let message =
-                    format!("suite {suite:?} of source {name} does not go with components");
-                let hint = "a suite has components; a folder, which ends with a slash, has none";
-                self.fault(format!("{key}.components"), message, hint);
-            }
-        }
-        if debian.arch.as_ref().is_some_and(Vec::is_empty) {
-            let message = "no architecture is named".to_owned();
-            self.fault(format!("{key}.arch"), message, "write arch: [amd64]");
-        }
-        self.priority(format!("{key}.priority"), debian.priority);
     }
 
     fn file(&mut self, i: usize, entry: &FileEntry) {
