@@ -186,7 +186,7 @@ fn a_hundred_thousand_pairs_of_versions_compare_as_dpkg_compares_them() {
         assert_eq!(compare(a, b), theirs, "{a} with {b}");
     }
     assert!(
-        seen.iter().all(|count| *count > 1000),
+        seen.iter().all(|count| *count > 100),
         "the draw is lopsided: {seen:?}"
     );
 }

@@ -22,10 +22,9 @@ fn plan(codename: &str, debs: Vec<Deb>) -> ArchivePlan {
     ArchivePlan::new(codename, Date::from_unix(DATE), debs)
 }
 
-/// The small profile, with `more` sources and `packages` asked for.
-fn small(more: &str, packages: &str, rest: &str) -> Small {
+/// The small profile with these packages asked for, and `rest` at its end.
+fn small(packages: &str, rest: &str) -> Small {
     let small = Small::new();
-    small.edit("sources:\n", &format!("sources:\n{more}"));
     small.edit("  - app\n", packages);
     small.write(&format!("{}{rest}", small.text()));
     small
@@ -72,7 +71,7 @@ fn archives_have_priorities_and_pins_go_before_them() {
         vec![Deb::new("app", "9"), Deb::new("library", "9")],
     );
     let check = |priority: &str, rest: &str, expected: [&str; 2]| {
-        let small = small("", "  - app\n  - library\n", rest);
+        let small = small("  - app\n  - library\n", rest);
         serve(&small, "extra", &extra);
         let keys = format!("suite: extra, components: [main], keyring: extra.pgp{priority}");
         source(&small, "extra", &keys);
@@ -92,7 +91,6 @@ fn archives_have_priorities_and_pins_go_before_them() {
 #[test]
 fn an_archive_has_suites_an_inline_key_and_architectures() {
     let small = small(
-        "",
         "  - app\n  - update\n  - 'only [amd64]'\n  - 'none [arm64]'\n",
         "",
     );
@@ -139,9 +137,9 @@ fn armor(keyring: &[u8]) -> String {
 
 #[test]
 fn an_archive_can_be_a_folder() {
-    let small = small("", "  - app\n  - tool\n", "");
+    let small = small("  - app\n  - tool\n", "");
     let mut folder = plan(
-        "",
+        "flat",
         vec![
             Deb::new("tool", "1.34.1-1.1"),
             Deb::new("tool", "9").architecture("arm64"),
@@ -157,7 +155,7 @@ fn an_archive_can_be_a_folder() {
 
 #[test]
 fn a_deb_file_of_ones_own_is_resolved_locked_and_held_to_its_digest() {
-    let small = small("", "  - ./debs/agent.deb\n", "");
+    let small = small("  - ./debs/agent.deb\n", "");
     let folder = small.profile().join("debs");
     fs::create_dir(&folder).unwrap();
     let agent = |text: &str| {
@@ -202,7 +200,7 @@ fn a_deb_file_of_ones_own_is_resolved_locked_and_held_to_its_digest() {
 
 #[test]
 fn a_deb_file_goes_before_every_archive_and_is_for_its_architecture() {
-    let small = small("", "  - app\n  - ./library.deb\n", "");
+    let small = small("  - app\n  - ./library.deb\n", "");
     let put =
         |deb: Deb| fs::write(small.profile().join("library.deb"), deb.build().unwrap()).unwrap();
     put(Deb::new("library", "0.1"));
@@ -227,7 +225,7 @@ fn a_deb_file_goes_before_every_archive_and_is_for_its_architecture() {
 
 #[test]
 fn versions_are_optional_in_a_profile_and_there_in_a_lock() {
-    let small = small("", "  - app=1*\n  - library/debian\n", "");
+    let small = small("  - app=1*\n  - library/debian\n", "");
     assert_eq!(
         locked(&small, "amd64"),
         ["app=1/debian", "library=2/debian"]
@@ -249,7 +247,7 @@ fn essential_and_required_packages_come_on_request() {
         ],
     );
     let check = |word: &str, expected: &[&str]| {
-        let small = small("", "  - app\n", word);
+        let small = small("  - app\n", word);
         serve(&small, "base", &base);
         source(
             &small,
@@ -276,7 +274,7 @@ fn essential_and_required_packages_come_on_request() {
 
 #[test]
 fn conflicts_are_explained_in_a_sentence() {
-    let small = small("", "  - app\n  - rival\n", "");
+    let small = small("  - app\n  - rival\n", "");
     let rival = Deb::new("rival", "7").field("Breaks", "library (<< 3)");
     let needy = Deb::new("needy", "1").field("Depends", "library (>= 3)");
     serve(&small, "extra", &plan("extra", vec![rival, needy]));

@@ -224,10 +224,15 @@ fn deb(line: &str) -> Deb {
     })
 }
 
+/// The pattern for all packages, if none is given.
+fn all_or(packages: &str) -> &str {
+    if packages.is_empty() { "*" } else { packages }
+}
+
 /// What pins are in apt's words: there, the first that fits counts, and what is about all comes last.
 fn preferences(case: &Case) -> String {
     let paragraph = |(packages, version, archive, priority): &(&str, &str, &str, i32)| {
-        let packages = if packages.is_empty() { "*" } else { packages };
+        let packages = all_or(packages);
         let pin = if version.is_empty() {
             format!("release n={archive}")
         } else {
@@ -276,9 +281,9 @@ pub(crate) fn run(case: &Case, dir: &Path) -> Option<String> {
         .pins
         .iter()
         .map(|(packages, version, archive, priority)| Pin {
-            packages: vec![if packages.is_empty() { "*" } else { packages }.to_string()],
-            version: (!version.is_empty()).then(|| version.to_string()),
-            archive: (!archive.is_empty()).then(|| archive.to_string()),
+            packages: vec![all_or(packages).to_owned()],
+            version: (!version.is_empty()).then(|| (*version).to_owned()),
+            archive: (!archive.is_empty()).then(|| (*archive).to_owned()),
             priority: *priority,
         })
         .collect();
