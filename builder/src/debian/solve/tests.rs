@@ -159,7 +159,7 @@ fn the_first_alternative_unless_another_is_chosen() {
     let lines = ["a 1; Depends: b | c", "b 1", "c 1", "d 1; Depends: c"];
     check(&[&lines], "a", "a<profile b<a");
     check(&[&lines], "a c", "a<profile c<profile");
-    check(&[&lines], "a d", "a<profile c<d d<profile");
+    check(&[&lines], "a d", "a<profile c<a d<profile");
 }
 
 #[test]
