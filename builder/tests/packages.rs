@@ -112,7 +112,7 @@ fn an_archive_has_suites_an_inline_key_and_architectures() {
     assert_eq!(locked(&small, "amd64"), expected);
     let lock = fs::read_to_string(small.lock_path()).unwrap();
     for suite in ["one", "two"] {
-        assert!(lock.contains(&format!("\"suite\":\"{suite}\"")), "{lock}");
+        assert!(lock.contains(&format!("\"suite\": \"{suite}\"")), "{lock}");
     }
     small.edit("arch: [amd64], key", "arch: [arm64], key");
     refuse(
