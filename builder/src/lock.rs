@@ -5,6 +5,8 @@
 
 pub mod compare;
 mod compatibility;
+pub mod own;
+mod packages;
 pub mod render;
 pub mod resolve;
 

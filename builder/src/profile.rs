@@ -5,12 +5,13 @@
 
 mod compose;
 pub mod file;
+pub mod package;
 mod parts;
 mod validate;
 
 pub use parts::Parts;
 
-use crate::profile::file::{CompressionFile, DiskFile, SourceFile};
+use crate::profile::file::{BaseFile, CompressionFile, DiskFile, SourceFile};
 use contract::partition::Arch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,8 @@ pub struct Profile {
     pub arch: Vec<Arch>,
     /// Where content comes from, by name.
     pub sources: BTreeMap<String, SourceFile>,
+    /// Which packages are there without being asked for.
+    pub base: BaseFile,
     /// The Kubernetes version, with its leading `v`.
     pub kubernetes: String,
     /// Prefix of the control-plane images.

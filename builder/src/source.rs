@@ -1,8 +1,9 @@
 //! Where the sources of a profile are: names in the profile and lock, places outside both.
 
 use crate::debian::apt_sources::{ArchiveKind, base_uri};
-use crate::profile::Profile;
+use crate::debian::archive::is_flat;
 use crate::profile::file::SourceFile;
+use crate::profile::{Profile, package};
 use anyhow::{Context, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -71,6 +72,9 @@ impl Sources {
         if !missing.is_empty() {
             bail!("{}", missing.join("\n"));
         }
+        let dir = profile.dir.canonicalize();
+        let dir = dir.with_context(|| format!("finding {}", profile.dir.display()))?;
+        urls.insert(package::OWN.to_owned(), format!("file://{}", dir.display()));
         Ok(Sources { urls })
     }
 
@@ -121,7 +125,11 @@ fn locate(
     let Some(debian) = &source.debian else {
         return Ok(None);
     };
-    let kind = if debian.suite.ends_with("-security") {
+    // What apt has are suites; a folder is somebody's own archive.
+    if debian.suites().any(is_flat) {
+        return Ok(None);
+    }
+    let kind = if debian.suites().any(|suite| suite.ends_with("-security")) {
         ArchiveKind::Security
     } else {
         ArchiveKind::Main

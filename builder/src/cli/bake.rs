@@ -78,6 +78,7 @@ pub(super) fn fetch(args: FetchArgs) -> anyhow::Result<()> {
     let profile = profile::read(&args.profile.profile)?;
     let sources = locate(&profile, args.places)?;
     let lock = lock::read(&profile)?;
+    lock::own::verify(&profile, &lock)?;
     let store = open_store(args.store)?;
     let mode = Mode::choose(args.json);
     let items = fetch::plan(&lock, &profile.arch);
@@ -121,6 +122,7 @@ fn fetch_images(
 pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
     let profile = profile::read(&args.profile.profile)?;
     let lock = lock::read(&profile)?;
+    lock::own::verify(&profile, &lock)?;
     let firstboot = match args.firstboot {
         Some(path) => path,
         None => beside_this_program("firstboot")?,

@@ -1,16 +1,17 @@
 //! From a profile to its lock: the one place where versions are chosen.
 
 use crate::debian::ArchiveReader;
-use crate::debian::archive::{ArchiveSpec, LockedArchive, Opened, Order, Records};
+use crate::debian::archive::{ArchiveSpec, LockedArchive, Opened};
 use crate::debian::date::Date;
 use crate::debian::keyring::Keyring;
-use crate::debian::solve::{LockedPackage, Request};
+use crate::debian::solve::Base;
 use crate::digest;
 use crate::images::reference::Reference;
 use crate::images::registry::Registry;
+use crate::lock::packages::{self, AllPackages};
 use crate::lock::{ArchLock, ComposedImage, Lock, LockedFile, LockedImage, compatibility};
 use crate::profile::Profile;
-use crate::profile::file::{ComposeFile, ImageEntry};
+use crate::profile::file::{BaseFile, ComposeFile, DebianFile, ImageEntry};
 use crate::source::Sources;
 use crate::store::Store;
 use crate::transport::Transport;
@@ -18,6 +19,9 @@ use anyhow::{Context, bail};
 use contract::partition::Arch;
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// Whom Debian's archives are signed by, where its package debian-archive-keyring puts it.
+const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Resolves `profile` for all its architectures. `old` is the lock before, if there is one: archives older
 /// than it are refused. `now` decides what has expired.
@@ -69,7 +73,7 @@ struct Resolver<'a> {
     store: &'a Store,
     old: Option<&'a Lock>,
     now: Date,
-    archives: BTreeMap<String, LockedArchive>,
+    archives: BTreeMap<(String, String), LockedArchive>,
 }
 
 /// A file as any part of a profile names it.
@@ -85,9 +89,15 @@ struct Wanted<'a> {
 impl Resolver<'_> {
     fn resolve(&mut self, arch: Arch) -> anyhow::Result<ArchLock> {
         let opened = self.open_archives(arch)?;
-        let debian = opened.records()?;
         let parts = self.profile.parts(arch);
-        let packages = solve(&debian, &parts.packages, arch)?;
+        let own = packages::own(self.profile, &parts, arch)?;
+        let debian = AllPackages::new(opened.records()?, &own, &parts.pins, arch)?;
+        let base = match self.profile.base {
+            BaseFile::Listed => Base::Listed,
+            BaseFile::Essential => Base::Essential,
+            BaseFile::Required => Base::Required,
+        };
+        let packages = debian.solve(&parts.packages, base)?;
         let mut files = Vec::new();
         for entry in &parts.files {
             let wanted = Wanted {
@@ -125,7 +135,7 @@ impl Resolver<'_> {
     fn image(
         &self,
         entry: &ImageEntry,
-        debian: &Records<'_>,
+        debian: &AllPackages<'_>,
         arch: Arch,
     ) -> anyhow::Result<LockedImage> {
         let reference = Reference::parse(&entry.name)?;
@@ -147,7 +157,7 @@ impl Resolver<'_> {
     fn composed(
         &self,
         from: &ComposeFile,
-        debian: &Records<'_>,
+        debian: &AllPackages<'_>,
         arch: Arch,
     ) -> anyhow::Result<ComposedImage> {
         let mut files = Vec::new();
@@ -165,7 +175,7 @@ impl Resolver<'_> {
         let packages = if from.packages.is_empty() {
             Vec::new()
         } else {
-            solve(debian, &from.packages, arch)?
+            debian.solve(&from.packages, Base::Listed)?
         };
         Ok(ComposedImage {
             entrypoint: from.entrypoint.clone(),
@@ -177,21 +187,17 @@ impl Resolver<'_> {
 
     /// Reads and verifies the indices of every Debian archive of the profile.
     fn open_archives(&mut self, arch: Arch) -> anyhow::Result<Opened> {
-        let debian = self
-            .profile
-            .sources
-            .iter()
-            .filter_map(|(name, source)| Some((name, source.debian.as_ref()?)));
-        let debian: Vec<_> = debian.collect();
+        let debian = self.profile.sources.iter();
+        let debian = debian.filter_map(|(name, source)| Some((name, source.debian.as_ref()?)));
+        let serves = |archive: &DebianFile| {
+            let arches = archive.arch.as_ref();
+            arches.is_none_or(|arches| arches.contains(&arch))
+        };
+        let debian: Vec<_> = debian.filter(|(_, archive)| serves(archive)).collect();
         let mut keyrings = Vec::new();
         let mut mirrors = Vec::new();
         for (name, archive) in &debian {
-            let path = Path::new(&archive.keyring);
-            let reading = || format!("reading keyring {} of source {name}", path.display());
-            keyrings.push(
-                Keyring::parse(&std::fs::read(path).with_context(reading)?)
-                    .with_context(reading)?,
-            );
+            keyrings.push(keyring(name, archive)?);
             mirrors.push(Mirror {
                 name,
                 sources: self.sources,
@@ -200,26 +206,28 @@ impl Resolver<'_> {
         }
         let mut specs = Vec::new();
         for (((name, archive), keyring), reader) in debian.iter().zip(&keyrings).zip(&mirrors) {
-            let before = self
-                .old
-                .iter()
-                .flat_map(|old| &old.archives)
-                .find(|old| old.name == **name);
-            specs.push(ArchiveSpec {
-                name,
-                suite: &archive.suite,
-                components: &archive.components,
-                keyring,
-                max_age: u64::from(archive.max_age_days) * 24 * 60 * 60,
-                not_before: before.map(|old| old.date),
-                reader,
-            });
+            for suite in archive.suites() {
+                let old = self.old.iter().flat_map(|old| &old.archives);
+                let mut before = old.filter(|old| old.name == **name && old.suite == suite);
+                specs.push(ArchiveSpec {
+                    name,
+                    suite,
+                    components: &archive.components,
+                    keyring,
+                    priority: archive.priority,
+                    max_age: u64::from(archive.max_age_days) * 24 * 60 * 60,
+                    not_before: before.next().map(|old| old.date),
+                    reader,
+                });
+            }
         }
         let opened = Opened::open(&specs, arch.as_str(), self.now)?;
-        let named = opened
-            .archives
-            .iter()
-            .map(|archive| (archive.name.clone(), archive.clone()));
+        let named = opened.archives.iter().map(|archive| {
+            (
+                (archive.name.clone(), archive.suite.clone()),
+                archive.clone(),
+            )
+        });
         self.archives.extend(named);
         Ok(opened)
     }
@@ -274,19 +282,15 @@ impl Resolver<'_> {
     }
 }
 
-/// The packages asked for and all that they need.
-fn solve(debian: &Records<'_>, names: &[String], arch: Arch) -> anyhow::Result<Vec<LockedPackage>> {
-    let requests = names
-        .iter()
-        .map(|name| name.parse())
-        .collect::<Result<Vec<Request>, _>>()?;
-    let order = Order {
-        architecture: arch.as_str(),
-        requests: &requests,
-        essential: false,
-        exclude: &[],
-    };
-    Ok(debian.solve(&order)?.packages)
+/// Whom an archive's signatures are to be from.
+fn keyring(name: &str, archive: &DebianFile) -> anyhow::Result<Keyring> {
+    if let Some(key) = &archive.key {
+        let reading = || format!("reading the key of source {name}");
+        return Keyring::parse(key.as_bytes()).with_context(reading);
+    }
+    let path = Path::new(archive.keyring.as_deref().unwrap_or(DEBIAN_KEYRING));
+    let reading = || format!("reading keyring {} of source {name}", path.display());
+    Keyring::parse(&std::fs::read(path).with_context(reading)?).with_context(reading)
 }
 
 /// An archive at the place that was chosen for its source.

@@ -1,8 +1,8 @@
 //! From a profile's folder to one [`Profile`]: the documents that it extends are read first, each once, and
 //! then put together.
 
-use super::file::{DiskFile, KubernetesFile, ProfileFile};
-use super::{Disk, Layer, Parts, Profile, validate};
+use super::file::{BaseFile, DiskFile, KubernetesFile, ProfileFile};
+use super::{Disk, Layer, Parts, Profile, package, validate};
 use anyhow::{Context, bail};
 use contract::document::{self, Document};
 use contract::partition::Arch;
@@ -17,6 +17,8 @@ const DEEPEST: usize = 16;
 /// One document and where it stands.
 pub(super) struct Source {
     pub(super) dir: PathBuf,
+    /// The way there from the profile itself: relative, empty for that one.
+    folder: String,
     pub(super) document: Document<ProfileFile>,
     /// The architectures that it and all that extend it allow; `None` is all.
     when: Option<BTreeSet<Arch>>,
@@ -30,7 +32,7 @@ pub(super) fn read(dir: &Path) -> anyhow::Result<Vec<Source>> {
         seen: BTreeSet::new(),
         way: Vec::new(),
     };
-    reader.read(dir, None)?;
+    reader.read(dir, "", None)?;
     Ok(reader.sources)
 }
 
@@ -43,7 +45,12 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(&mut self, dir: &Path, within: Option<&BTreeSet<Arch>>) -> anyhow::Result<()> {
+    fn read(
+        &mut self,
+        dir: &Path,
+        folder: &str,
+        within: Option<&BTreeSet<Arch>>,
+    ) -> anyhow::Result<()> {
         let path = dir.join("profile.yaml");
         let reading = || format!("reading profile {}", path.display());
         let text = fs::read_to_string(&path).with_context(reading)?;
@@ -66,11 +73,15 @@ impl Reader {
                 document.faults(vec![fault])?;
             }
             let reading = || format!("extending {} in {}", extended, path.display());
-            self.read(&below, when.as_ref()).with_context(reading)?;
+            let further = format!("{folder}/{extended}");
+            let further = further.trim_start_matches('/');
+            self.read(&below, further, when.as_ref())
+                .with_context(reading)?;
         }
         self.way.pop();
         self.sources.push(Source {
             dir: dir.to_owned(),
+            folder: folder.to_owned(),
             document,
             when,
             digest: Sha256::digest(&text).into(),
@@ -105,6 +116,7 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
     } = required.kubernetes;
     let mut all = BTreeMap::new();
     let mut disk = DiskFile::default();
+    let mut base = BaseFile::Listed;
     let mut layers = Vec::with_capacity(sources.len());
     let dir = sources.last().map(|source| source.dir.clone());
     for source in sources {
@@ -112,8 +124,8 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
         for (name, mut place) in std::mem::take(&mut file.sources) {
             if let Some(debian) = &mut place.debian {
                 // Joining an absolute path replaces what was before.
-                let keyring = source.dir.join(&debian.keyring);
-                debian.keyring = keyring.to_string_lossy().into_owned();
+                let keyring = debian.keyring.iter().map(|path| source.dir.join(path));
+                debian.keyring = keyring.map(|path| path.to_string_lossy().into()).next();
             }
             all.insert(name, place);
         }
@@ -124,9 +136,10 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
             compression: file.disk.compression.or(disk.compression),
             bios: file.disk.bios.or(disk.bios),
         };
+        base = file.base.unwrap_or(base);
         layers.push(Layer {
             when: source.when,
-            parts: parts(&source.dir, file),
+            parts: parts(&source.dir, &source.folder, file),
         });
     }
     Ok(Profile {
@@ -135,6 +148,7 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
         name: required.name,
         arch: required.arch,
         sources: all,
+        base,
         kubernetes,
         image_repository,
         pause,
@@ -143,10 +157,18 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
     })
 }
 
-fn parts(dir: &Path, file: ProfileFile) -> Parts {
+fn parts(dir: &Path, folder: &str, mut file: ProfileFile) -> Parts {
     let below = |paths: Vec<String>| paths.iter().map(|path| dir.join(path)).collect();
+    let moved = |packages: &[String]| {
+        let moved = packages.iter().map(|text| package::moved(text, folder));
+        moved.collect::<Vec<String>>()
+    };
+    for from in file.images.iter_mut().flat_map(|image| &mut image.from) {
+        from.packages = moved(&from.packages);
+    }
     Parts {
-        packages: file.packages,
+        packages: moved(&file.packages),
+        pins: file.pins,
         files: file.files,
         images: file.images,
         overlays: below(file.overlays),

@@ -1,14 +1,16 @@
 //! The parts of a profile that grow when profiles extend each other.
 
-use super::file::{FileEntry, ImageEntry, ScriptEntry, UserEntry};
+use super::file::{FileEntry, ImageEntry, PinEntry, ScriptEntry, UserEntry};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What a profile adds to an image.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
-    /// Packages asked for by name; their dependencies follow.
+    /// Packages asked for, as [`super::package::PackageEntry`] reads them; their dependencies follow.
     pub packages: Vec<String>,
+    /// Which versions of packages to prefer.
+    pub pins: Vec<PinEntry>,
     /// Files taken from sources into the root file system.
     pub files: Vec<FileEntry>,
     /// Container images of the store.
@@ -45,6 +47,7 @@ impl Parts {
     /// Adds what a later profile says: of the same thing its word replaces the one before, in place.
     pub(super) fn add(&mut self, later: &Parts) {
         put(&mut self.packages, &later.packages, |a, b| a == b);
+        self.pins.extend_from_slice(&later.pins);
         put(&mut self.files, &later.files, |a, b| a.to == b.to);
         put(&mut self.images, &later.images, |a, b| a.name == b.name);
         put(&mut self.overlays, &later.overlays, |a, b| a == b);
