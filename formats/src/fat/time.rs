@@ -16,7 +16,7 @@ impl Stamp {
         let [hour, minute, second] = [at.hour, at.minute, at.second].map(u16::from);
         Stamp {
             date: (at.year - 1980) << 9 | month << 5 | day,
-            time: hour << 11 | minute << 5 | second / 2,
+            time: hour << 11 | minute << 5 | (second / 2),
         }
     }
 }
