@@ -56,6 +56,12 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         architecture: "amd64",
+        set: "real-time",
+        answers: "mawk",
+        why: "gawk, which tuned needs, is an awk too",
+    },
+    Difference {
+        architecture: "amd64",
         set: "gnome",
         answers: "fonts-dejavu-core pinentry-curses",
         why: "other fonts and pinentry-gnome3, which the desktop needs, serve too",
