@@ -212,7 +212,7 @@ fn compare(
             let again = installed(&solve(&names)?);
             let (more, less) = (only(&again, &theirs), only(&theirs, &again));
             if more.is_empty() && less.is_empty() {
-                Ok(format!("{differs} ({:?})", difference.kind))
+                Ok(format!("explained: {differs} ({})", difference.why))
             } else {
                 Err(format!(
                     "{differs}; not explained by {}",

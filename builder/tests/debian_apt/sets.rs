@@ -26,46 +26,47 @@ const fn arm64(name: &'static str, packages: &'static str) -> Set {
     }
 }
 
-/// Why we find another set than apt.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    /// Apt answers a relation with alternatives when it sees it, and keeps the answer. We wait until all that must be
-    /// there is there, and then need no answer, since another package that serves is there anyway.
-    AtFirstSight,
-    /// Providers that nothing tells apart: apt takes the one that its index names first, we the first by name.
-    EqualProviders,
-}
-
-/// A difference that is as it should be. The test proves the reason: asked for apt's answers too, we find apt's set.
+/// A difference that is as it should be. There is one kind: apt answers a relation with alternatives when it comes to
+/// it, and keeps the answer. We wait until all that must be there is there, and then need no answer where another
+/// package that serves is there anyway. The test proves it: asked for apt's answers too, we find apt's set.
 pub(crate) struct Difference {
     /// The set's architecture.
     pub(crate) architecture: &'static str,
     /// Its name.
     pub(crate) set: &'static str,
-    /// Why.
-    pub(crate) kind: Kind,
     /// What apt answered, by package.
     pub(crate) answers: &'static str,
+    /// Why that is needless.
+    pub(crate) why: &'static str,
 }
 
 /// All differences.
 pub(crate) const DIFFERENCES: &[Difference] = &[
-    // netavark, which podman needs, is a container-network-stack too.
-    at_first_sight("amd64", "podman", "containernetworking-plugins"),
-];
-
-const fn at_first_sight(
-    architecture: &'static str,
-    set: &'static str,
-    answers: &'static str,
-) -> Difference {
     Difference {
-        architecture,
-        set,
-        kind: Kind::AtFirstSight,
-        answers,
-    }
-}
+        architecture: "amd64",
+        set: "podman",
+        answers: "containernetworking-plugins",
+        why: "netavark, which podman needs, is a container-network-stack too",
+    },
+    Difference {
+        architecture: "amd64",
+        set: "mariadb",
+        answers: "mawk",
+        why: "gawk, which the server needs, is an awk too",
+    },
+    Difference {
+        architecture: "amd64",
+        set: "real-time",
+        answers: "mawk",
+        why: "gawk, which tuned needs, is an awk too",
+    },
+    Difference {
+        architecture: "amd64",
+        set: "gnome",
+        answers: "fonts-dejavu-core pinentry-curses",
+        why: "other fonts and pinentry-gnome3, which the desktop needs, serve too",
+    },
+];
 
 /// All sets.
 pub(crate) const SETS: &[Set] = &[
@@ -140,10 +141,7 @@ pub(crate) const SETS: &[Set] = &[
     amd64("any mail", "mailutils bsd-mailx"),
     amd64("ssh", "openssh-server openssh-client fail2ban sudo"),
     // Services
-    amd64(
-        "postgresql",
-        "postgresql postgresql-contrib pgbouncer patroni",
-    ),
+    amd64("postgresql", "postgresql pgbouncer patroni"),
     amd64("mariadb", "mariadb-server galera-4 default-mysql-client"),
     amd64("redis", "redis-server redis-sentinel memcached"),
     amd64(
