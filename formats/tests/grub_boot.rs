@@ -45,6 +45,7 @@ fn boot(cmdline: &str) -> Boot<'_> {
         kernel: KERNEL,
         initrd: &[INITRD],
         cmdline,
+        partition: None,
         serial: Some(Serial {
             unit: 0,
             speed: 115_200,

@@ -45,12 +45,12 @@ fn done(machine: &mut Machine, phase: &str) -> anyhow::Result<()> {
 
 /// From a CD to a blank disk, without a hand: the machine restarts from its disk, and becomes a node. With the
 /// CD in front of the disk, and a stick with the same image, it goes on with what is installed.
-#[test]
-fn cd_installs() -> anyhow::Result<()> {
+fn installs(test: &str, firmware: Firmware) -> anyhow::Result<()> {
     let more = "install:\n  disk: {bus: virtio, minSize: 10 GB}\n";
-    let Some(mut stand) = stand("cd_installs", more)? else {
+    let Some(mut stand) = stand(test, more)? else {
         return Ok(());
     };
+    stand.spec.firmware = firmware;
     let mut machine = Machine::start(&stand.spec, "install")?;
     // STATE and DATA are made on the disk that was started from, which is the installed one.
     done(&mut machine, "identity")?;
@@ -60,18 +60,25 @@ fn cd_installs() -> anyhow::Result<()> {
         .transition("install", Step::Apply)
         .context("the machine did not install itself")?;
     say(&format!(
-        "cd_installs: the installation began after {} s",
+        "{test}: the installation began after {} s",
         installed.at
     ));
-    if environment::long("cd_installs, to Ready")?.is_some() {
+    if environment::long(&format!("{test}, to Ready"))?.is_some() {
         machine.wait_ready(BOOT)?;
         stand.cluster(&mut machine)?;
     }
     machine.quit()?;
 
-    // The CD starts the machine once more.
+    // The CD starts the machine once more. GRUB tells that it came from there, and the machine says what to do.
     stand.spec.cds_first = true;
-    runs_from_disk(&mut stand, "CD first")?;
+    match firmware {
+        Firmware::Uefi => runs_from_disk(&mut stand, "CD first")?,
+        Firmware::Bios => {
+            let mut machine = Machine::start(&stand.spec, "CD-first")?;
+            let why = wait_to_wait(&mut machine, "install")?;
+            ensure!(why.contains("vda has Seedbed installed"), "{why}");
+        }
+    }
     // A stick with the same image is still in.
     stand.spec.cds.clear();
     let medium = Stick::written(&environment::iso()?, &stand.path("medium.img"), 16)?;
@@ -125,6 +132,19 @@ fn stick_runs(test: &str, firmware: Firmware) -> anyhow::Result<()> {
     done(&mut machine, "disks")?;
     stand.report.boot("stick", &machine);
     stand.report.finish()
+}
+
+#[test]
+fn cd_installs() -> anyhow::Result<()> {
+    installs("cd_installs", Firmware::Uefi)
+}
+
+#[test]
+fn cd_installs_bios() -> anyhow::Result<()> {
+    match environment::long("cd_installs_bios")? {
+        Some(_) => installs("cd_installs_bios", Firmware::Bios),
+        None => Ok(()),
+    }
 }
 
 #[test]
