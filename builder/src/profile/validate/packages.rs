@@ -93,7 +93,7 @@ impl Checks<'_> {
             return;
         };
         let key = format!("{key}.debian");
-        if debian.suite.is_some() == !debian.suites.is_empty() {
+        if debian.suite.is_some() != debian.suites.is_empty() {
             let message = format!("source {name} needs either suite or suites");
             self.fault(key.clone(), message, "write suite: trixie");
         }
