@@ -292,7 +292,7 @@ fn the_suite_is_the_one_asked_for() {
         let found = open(
             &text(),
             &Expectation {
-                suite,
+                suite: Some(suite),
                 ..expectation(1)
             },
         );
