@@ -68,7 +68,9 @@ pub fn arguments(
     for (i, stick) in spec.sticks.iter().enumerate() {
         let node = format!("stick{i}");
         line.blockdev(stick_node(stick, &node));
-        line.device(stick_device(&node));
+        let mut device = stick_device(&node);
+        device["bootindex"] = json!(spec.disks.len() + spec.cds.len() + i);
+        line.device(device);
     }
     for (i, nic) in spec.nics.iter().enumerate() {
         let id = format!("net{i}");

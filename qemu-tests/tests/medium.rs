@@ -127,7 +127,7 @@ fn stick_runs(test: &str, firmware: Firmware) -> anyhow::Result<()> {
     stand.spec.disks.clear();
     stand.spec.cds.clear();
     let medium = Stick::written(&environment::iso()?, &stand.path("medium.img"), 16)?;
-    stand.spec.sticks.push(medium);
+    stand.spec.sticks.insert(0, medium);
     let mut machine = Machine::start(&stand.spec, "stick")?;
     done(&mut machine, "disks")?;
     stand.report.boot("stick", &machine);
