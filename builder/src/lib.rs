@@ -11,6 +11,7 @@
 
 pub mod blobs;
 pub mod build;
+pub mod bundle;
 pub mod cache;
 pub mod cli;
 pub mod contents;
@@ -32,6 +33,7 @@ pub mod profile;
 pub mod progress;
 pub mod rebuild;
 pub mod reference;
+pub mod rewrite;
 pub mod rootfs;
 pub mod signature;
 pub mod source;

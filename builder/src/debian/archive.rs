@@ -9,7 +9,7 @@ use crate::debian::date::Date;
 use crate::debian::keyring::Keyring;
 use crate::debian::packages::{self, Compression, Package};
 use crate::debian::release::{self, Expectation, IndexEntry, Release};
-use crate::debian::solve::{self, Archive, Exclusion, Problem, Request, Solution};
+use crate::debian::solve::{self, Archive, Exclusion, LockedPackage, Problem, Request, Solution};
 use crate::digest;
 use anyhow::{Context, anyhow, ensure};
 use schemars::JsonSchema;
@@ -71,7 +71,7 @@ pub struct Opened {
 }
 
 /// The records of opened archives, to solve over.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Records<'a> {
     archives: Vec<(&'a str, Vec<Package<'a>>)>,
 }
@@ -108,7 +108,37 @@ impl Opened {
     }
 }
 
-impl Records<'_> {
+impl<'a> Records<'a> {
+    /// All records, with the names of their archives.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &Package<'a>)> {
+        let archives = self.archives.iter();
+        archives.flat_map(|(name, packages)| packages.iter().map(move |package| (*name, package)))
+    }
+
+    /// Whether a locked package is still there.
+    pub fn has(&self, locked: &LockedPackage) -> bool {
+        let same = |(archive, package): (&str, &Package<'_>)| {
+            package.sha256 == locked.sha256 && archive == locked.archive
+        };
+        self.iter().any(same)
+    }
+
+    /// The same records and more, which an archive once had.
+    pub fn add(&mut self, archive: &'a str, packages: Vec<Package<'a>>) {
+        self.archives.push((archive, packages));
+    }
+
+    /// The records that `keep` wants, by archive.
+    pub fn only(&self, keep: impl Fn(&str, &Package<'a>) -> bool) -> Self {
+        let kept = |(name, packages): &(&'a str, Vec<Package<'a>>)| {
+            let kept = packages.iter().filter(|package| keep(name, package));
+            (*name, kept.cloned().collect())
+        };
+        Records {
+            archives: self.archives.iter().map(kept).collect(),
+        }
+    }
+
     /// The packages that `order` comes to.
     pub fn solve(&self, order: &Order<'_>) -> anyhow::Result<Solution> {
         let indices: Vec<Archive<'_>> = self
