@@ -13,6 +13,7 @@ pub mod blobs;
 pub mod build;
 pub mod bundle;
 pub mod cache;
+pub mod change;
 pub mod cli;
 pub mod contents;
 pub mod debian;

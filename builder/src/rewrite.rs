@@ -312,9 +312,8 @@ rewrite:
         assert_eq!(asked.len(), 3);
         let last = table.urls(url).pop().unwrap();
         assert_eq!(last, "http://one/y");
-        let error = table.try_each(url, down, |place| {
-            bail!("{place} is down") as anyhow::Result<()>
-        });
+        let fail = |place: &str| Err::<(), _>(anyhow!("{place} is down"));
+        let error = table.try_each(url, down, fail);
         let error = error.unwrap_err().to_string();
         assert!(
             error.starts_with("none of 4 places gives it: http://two"),

@@ -127,11 +127,11 @@ impl Store {
             }
         }
         let file = self.open_verified(sha256, what)?;
-        let len = file.metadata().with_context(|| format!("reading {what}"))?;
+        let meta = file.metadata().with_context(|| format!("reading {what}"))?;
         Ok(Content::Slice {
             file: Arc::new(file),
             offset: 0,
-            len: len.len(),
+            len: meta.len(),
         })
     }
 

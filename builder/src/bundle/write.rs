@@ -11,6 +11,7 @@ use formats::tree::Kind;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 use tar::{Builder, EntryType, Header};
 
 /// Says what a bundle of `profile` and its `lock` will hold: everything, but for what the lock `since` names already.
@@ -148,7 +149,15 @@ impl<W: Write> Writer<W> {
 
     fn link(&mut self, path: &str, target: &str) -> anyhow::Result<()> {
         let mut header = self.header(EntryType::Symlink, 0o777, 0);
-        let added = self.tar.append_link(&mut header, path, target);
+        let plain = Path::new(target).components().collect::<PathBuf>();
+        let added = match header.set_link_name_literal(target) {
+            Ok(()) => self.tar.append_data(&mut header, path, io::empty()),
+            // A longer one goes into a member of its own, and the library rewrites what is not plain.
+            Err(_) if plain.as_os_str() == target => {
+                self.tar.append_link(&mut header, path, target)
+            }
+            Err(error) => Err(error),
+        };
         added.with_context(|| format!("adding {path} to the bundle"))
     }
 }

@@ -1,10 +1,11 @@
 //! `seedbed diff`.
 
+use crate::change::Change;
 use crate::cli::STDOUT;
 use crate::cli::args::DiffArgs;
 use crate::cli::lock_diff::{self, lock_at};
 use crate::cli::look::printable;
-use crate::inspect::diff::{self, Change, Difference};
+use crate::inspect::diff::{self, Difference};
 use crate::inspect::list::Item;
 use crate::lock::compare;
 use crate::progress::size;
@@ -68,7 +69,8 @@ impl fmt::Display for Page<'_> {
     }
 }
 
-fn section<T>(
+/// A heading, and one line for each change; nothing if there is none.
+pub(super) fn section<T>(
     f: &mut fmt::Formatter<'_>,
     heading: &str,
     changes: &[Change<T>],

@@ -1,6 +1,7 @@
 //! `seedbed diff` of two locks.
 
-use crate::lock::compare::{ArchDifference, Change, Difference, FileState, ImageState};
+use crate::cli::diff::section;
+use crate::lock::compare::{ArchDifference, Difference, FileState, ImageState};
 use crate::lock::{self, Lock};
 use crate::progress::size;
 use anyhow::Context;
@@ -71,31 +72,6 @@ impl fmt::Display for Part<'_> {
             format!("{} {}{composed}", image.tag, short(&image.digest))
         })
     }
-}
-
-fn section<T>(
-    f: &mut fmt::Formatter<'_>,
-    heading: &str,
-    changes: &[Change<T>],
-    show: impl Fn(&T) -> String,
-) -> fmt::Result {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    writeln!(f, "{heading}")?;
-    for change in changes {
-        let name = &change.name;
-        match (&change.before, &change.after) {
-            (Some(was), Some(is)) => match (show(was), show(is)) {
-                (was, is) if was == is => writeln!(f, "  ~ {name}  {is}")?,
-                (was, is) => writeln!(f, "  ~ {name}  {was} -> {is}")?,
-            },
-            (Some(was), None) => writeln!(f, "  - {name}  {}", show(was))?,
-            (None, Some(is)) => writeln!(f, "  + {name}  {}", show(is))?,
-            (None, None) => {}
-        }
-    }
-    Ok(())
 }
 
 /// The beginning of a digest; other text as it is.

@@ -1,5 +1,6 @@
 //! What changed between two locks: packages up, down, new and gone, files, images by tag and digest.
 
+use crate::change::{Change, changes};
 use crate::debian::solve::LockedPackage;
 use crate::debian::version;
 use crate::digest;
@@ -8,20 +9,6 @@ use contract::partition::Arch;
 use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Something that both locks have in another form, or one of them alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Change<T> {
-    /// What it is about.
-    pub name: String,
-    /// What the first lock has; absent if it has nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<T>,
-    /// What the second lock has; absent if it has nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<T>,
-}
 
 /// All that differs between two locks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -114,8 +101,8 @@ impl Difference {
             (key, ArchDifference::between(&of(old), &of(new)))
         });
         Difference {
-            profile: changes(named(old), named(new)),
-            archives: changes(dates(old), dates(new)),
+            profile: changes(&named(old), &named(new)),
+            archives: changes(&dates(old), &dates(new)),
             arch: arch.filter(|(_, found)| !found.is_empty()).collect(),
         }
     }
@@ -142,12 +129,11 @@ impl ArchDifference {
             };
             (file.to.clone(), state)
         };
-        let files = |part: &ArchLock| part.files.iter().map(file).collect();
-        let (before, after) = (images(old, new), images(new, old));
+        let files = |part: &ArchLock| part.files.iter().map(file).collect::<BTreeMap<_, _>>();
         ArchDifference {
             packages: PackageChanges::between(&old.packages, &new.packages),
-            files: changes(files(old), files(new)),
-            images: changes(before, after),
+            files: changes(&files(old), &files(new)),
+            images: changes(&images(old, new), &images(new, old)),
         }
     }
 
@@ -193,9 +179,10 @@ impl PackageChanges {
             let state = (package.version.clone(), package.sha256.clone());
             (package.name.clone(), state)
         };
-        let states = |packages: &[LockedPackage]| packages.iter().map(state).collect();
+        let states =
+            |packages: &[LockedPackage]| packages.iter().map(state).collect::<BTreeMap<_, _>>();
         let mut sorted = PackageChanges::default();
-        for change in changes::<(String, String)>(states(old), states(new)) {
+        for change in changes(&states(old), &states(new)) {
             let list = match (&change.before, &change.after) {
                 (Some((was, _)), Some((is, _))) => match version::compare(was, is) {
                     Ordering::Less => &mut sorted.up,
@@ -250,20 +237,6 @@ fn images(part: &ArchLock, other: &ArchLock) -> BTreeMap<String, ImageState> {
         )
     };
     part.images.iter().map(state).collect()
-}
-
-/// The entries that differ, by name.
-fn changes<T: PartialEq>(
-    mut old: BTreeMap<String, T>,
-    mut new: BTreeMap<String, T>,
-) -> Vec<Change<T>> {
-    let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
-    let all = names.into_iter().map(|name| Change {
-        before: old.remove(&name),
-        after: new.remove(&name),
-        name,
-    });
-    all.filter(|change| change.before != change.after).collect()
 }
 
 #[cfg(test)]

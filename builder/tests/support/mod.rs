@@ -1,4 +1,6 @@
-//! What the tests on composed root trees share.
+//! What the tests on composed root trees, and those without a network, share.
+
+pub(crate) mod isolated;
 
 use formats::tree::{Content, Kind, Metadata, Node, Tree};
 use std::fs::{self, File};
