@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)] // All of it is tests.
 
 // Other tests use the rest of it.
+#[path = "support/isolated.rs"]
+mod isolated;
 #[allow(dead_code, unreachable_pub)]
 #[path = "support/loopback/mod.rs"]
 mod loopback;
@@ -14,6 +16,7 @@ mod support;
 use assert_cmd::Command;
 use builder::digest;
 use builder::images::reference::Reference;
+use isolated::{calls, can_unshare, isolated, traced};
 use loopback::command::{refuse, seedbed, seedbed_after, succeed};
 use loopback::machine::small_machine;
 use loopback::registry;
@@ -24,7 +27,6 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use support::has_tool;
-use support::isolated::{calls, can_unshare, isolated, traced};
 
 const IMAGE: &str = "registry.test/app:1";
 
@@ -59,6 +61,9 @@ fn layer(text: &str) -> Vec<u8> {
     let mut tar = tar::Builder::new(gzip);
     let mut header = tar::Header::new_gnu();
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     header.set_size(text.len() as u64);
     tar.append_data(&mut header, text, text.as_bytes()).unwrap();
     tar.into_inner().unwrap().finish().unwrap()
@@ -408,7 +413,8 @@ fn a_bundle_cannot_reach_out_of_its_folder() {
             if i == 2 {
                 change(&mut tar);
             }
-            match entry.link_name().unwrap() {
+            let target = entry.link_name().unwrap().map(|target| target.into_owned());
+            match target {
                 Some(target) => tar.append_link(&mut header, path, target).unwrap(),
                 None => tar.append_data(&mut header, path, entry).unwrap(),
             }

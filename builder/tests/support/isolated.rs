@@ -1,6 +1,6 @@
 //! `seedbed` where there is no network: in a network namespace of its own, and with its system calls counted.
 
-use super::{has_tool, skip};
+use crate::support::{has_tool, skip};
 use assert_cmd::Command;
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,4 @@
-//! What the tests on composed root trees, and those without a network, share.
-
-pub(crate) mod isolated;
+//! What the tests on composed root trees share.
 
 use formats::tree::{Content, Kind, Metadata, Node, Tree};
 use std::fs::{self, File};

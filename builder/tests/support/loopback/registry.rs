@@ -4,6 +4,7 @@ use super::server::{Answer, Server};
 use builder::digest;
 use builder::images::reference::Reference;
 use serde_json::{Value, json};
+use std::io::Read;
 
 /// Media types of one of the two families that registries speak.
 pub struct Family {
@@ -95,7 +96,13 @@ fn put_manifest(
     machine: &str,
     layers: Vec<Vec<u8>>,
 ) -> Served {
-    let config = json!({"architecture": machine, "os": "linux", "config": {"Labels": {"image": image.to_string()}}});
+    let diff_ids: Vec<String> = layers.iter().map(|layer| diff_id(layer)).collect();
+    let config = json!({
+        "architecture": machine,
+        "os": "linux",
+        "config": {"Labels": {"image": image.to_string()}},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
     let bytes = [vec![config.to_string().into_bytes()], layers].concat();
     let blobs: Vec<_> = bytes.into_iter().map(|b| (digest::sha256(&b), b)).collect();
     let descriptors = blobs.iter().enumerate().map(|(i, (sha256, bytes))| {
@@ -121,6 +128,14 @@ fn put_manifest(
         manifest: sha256,
         blobs,
     }
+}
+
+/// The digest of what a layer unpacks to; one that is no archive stands for itself.
+fn diff_id(layer: &[u8]) -> String {
+    let mut bytes = Vec::new();
+    let unpacked = flate2::read::GzDecoder::new(layer).read_to_end(&mut bytes);
+    let sha256 = digest::sha256(if unpacked.is_ok() { &bytes } else { layer });
+    format!("sha256:{sha256}")
 }
 
 fn document(value: &Value, media_type: &str) -> Answer {
