@@ -22,8 +22,8 @@ const FILES: usize = 6;
 const LAYERS: usize = 2;
 const IMAGE: &str = "registry.test/large:1";
 /// How the server sends: so many bytes, then a pause. What is on its way when a fetch dies is lost.
-const CHUNK: usize = 8 << 10;
-const PAUSE: Duration = Duration::from_millis(1);
+const CHUNK: usize = 4 << 10;
+const PAUSE: Duration = Duration::from_micros(500);
 /// Longer than any machine needs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -168,7 +168,7 @@ fn killed(kills: usize, bytes: usize) {
 /// R019: a fetch that is killed goes on where it was, for files and for layers of images.
 #[test]
 fn a_fetch_killed_ten_times_fetches_hardly_a_byte_twice() {
-    killed(10, 64 << 20);
+    killed(10, 96 << 20);
 }
 
 /// R019: the same with as many kills as the requirement names.
@@ -180,5 +180,5 @@ fn a_fetch_killed_fifty_times_fetches_hardly_a_byte_twice() {
         );
         return;
     }
-    killed(50, 256 << 20);
+    killed(50, 512 << 20);
 }
