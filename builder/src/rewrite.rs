@@ -141,11 +141,6 @@ impl Rewrites {
         })
     }
 
-    /// The URLs to ask for `url`, in order. There is at least one.
-    pub fn urls(&self, url: &str) -> Vec<String> {
-        self.places(url).into_iter().map(|p| p.url).collect()
-    }
-
     /// Does `attempt` with one place of `url` after the other, until one succeeds. A mirror for which
     /// `is_unreachable` holds is asked last from then on.
     pub fn try_each<T>(
@@ -176,6 +171,7 @@ impl Rewrites {
         }
     }
 
+    /// Where to ask for `url`, in order: at least one place.
     fn places(&self, url: &str) -> Vec<Place<'_>> {
         let mut places: Vec<Place<'_>> = Vec::new();
         let mut only = false;
@@ -266,11 +262,15 @@ rewrite:
         }
     }
 
+    fn urls(table: &Rewrites, url: &str) -> Vec<String> {
+        table.places(url).into_iter().map(|p| p.url).collect()
+    }
+
     /// R020: host and path prefix, in order, the place itself last unless `only` says otherwise.
     #[test]
     fn mirrors_come_first_and_in_order() {
         let check = |url: &str, expected: &[&str]| {
-            assert_eq!(table(&[]).urls(url), expected, "{url}");
+            assert_eq!(urls(&table(&[]), url), expected, "{url}");
         };
         check(
             "https://a.example/x/y",
@@ -289,8 +289,10 @@ rewrite:
         check("http://b.example/c", &["file:///mnt/b/c"]);
         check("file:///b.example/c", &["file:///b.example/c"]);
         let given = table(&["b.example=http://mine"]);
-        let urls = given.urls("https://b.example/c");
-        assert_eq!(urls, ["http://mine/c", "file:///mnt/b/c"]);
+        assert_eq!(
+            urls(&given, "https://b.example/c"),
+            ["http://mine/c", "file:///mnt/b/c"]
+        );
     }
 
     /// R020: a mirror that is down costs one attempt, and not one a file.
@@ -310,7 +312,7 @@ rewrite:
         let found = table.try_each(url, down, attempt).unwrap();
         assert_eq!(found, "http://three/all/x/y");
         assert_eq!(asked.len(), 3);
-        let last = table.urls(url).pop().unwrap();
+        let last = urls(&table, url).pop().unwrap();
         assert_eq!(last, "http://one/y");
         let fail = |place: &str| Err::<(), _>(anyhow!("{place} is down"));
         let error = table.try_each(url, down, fail);

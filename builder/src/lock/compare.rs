@@ -95,10 +95,11 @@ impl Difference {
             files: Vec::new(),
             images: Vec::new(),
         };
-        let keys: BTreeSet<Arch> = old.arch.keys().chain(new.arch.keys()).copied().collect();
-        let arch = keys.into_iter().map(|key| {
-            let of = |lock: &'_ Lock| lock.arch.get(&key).unwrap_or(&nothing).clone();
-            (key, ArchDifference::between(&of(old), &of(new)))
+        let part = |lock: &Lock, arch: &Arch| lock.arch.get(arch).unwrap_or(&nothing).clone();
+        let keys: BTreeSet<&Arch> = old.arch.keys().chain(new.arch.keys()).collect();
+        let arch = keys.into_iter().map(|arch| {
+            let found = ArchDifference::between(&part(old, arch), &part(new, arch));
+            (*arch, found)
         });
         Difference {
             profile: changes(&named(old), &named(new)),
