@@ -3,8 +3,11 @@
 pub mod args;
 mod artifact;
 mod bake;
+mod bundle;
 mod diff;
 mod inspect;
+mod lock;
+mod lock_diff;
 mod look;
 mod seed;
 mod verify;
@@ -17,9 +20,10 @@ const STDOUT: &str = "writing to standard output";
 /// Carries out what was asked for.
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
-        Command::Lock(args) => bake::lock(args),
+        Command::Lock(args) => lock::lock(args),
         Command::Fetch(args) => bake::fetch(args),
         Command::Build(args) => bake::build(args),
+        Command::Bundle(args) => bundle::bundle(args),
         Command::Check(args) => bake::check(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Ls(args) => look::ls(args),

@@ -12,7 +12,9 @@
 pub mod artifact;
 pub mod blobs;
 pub mod build;
+pub mod bundle;
 pub mod cache;
+pub mod change;
 pub mod cli;
 pub mod contents;
 pub mod debian;
@@ -33,6 +35,7 @@ pub mod profile;
 pub mod progress;
 pub mod rebuild;
 pub mod reference;
+pub mod rewrite;
 pub mod rootfs;
 pub mod signature;
 pub mod source;

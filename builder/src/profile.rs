@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 pub struct Profile {
     /// The folder that holds `profile.yaml`.
     pub dir: PathBuf,
+    /// The folders of all its documents: those that it extends first, its own last.
+    pub documents: Vec<PathBuf>,
     /// SHA-256 of the texts of the profile and all that it extends: a lock belongs to these texts.
     pub digest: String,
     /// The name, used in file names of outputs.

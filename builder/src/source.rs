@@ -2,8 +2,11 @@
 
 use crate::debian::apt_sources::{ArchiveKind, base_uri};
 use crate::debian::archive::is_flat;
+use crate::images::reference::Reference;
 use crate::profile::file::SourceFile;
 use crate::profile::{Profile, package};
+use crate::rewrite::Rewrites;
+use crate::transport::TransportError;
 use anyhow::{Context, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,6 +16,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     urls: BTreeMap<String, String>,
+    rewrites: Rewrites,
 }
 
 /// How places are chosen: given ones first, then the environment, the profile, and apt's configuration.
@@ -22,6 +26,8 @@ pub struct Places {
     pub given: BTreeMap<String, String>,
     /// `--debian-mirror URL`: for every Debian archive that is not given by name.
     pub debian_mirror: Option<String>,
+    /// Mirrors that are asked before these places.
+    pub rewrites: Rewrites,
 }
 
 impl Sources {
@@ -75,15 +81,51 @@ impl Sources {
         let dir = profile.dir.canonicalize();
         let dir = dir.with_context(|| format!("finding {}", profile.dir.display()))?;
         urls.insert(package::OWN.to_owned(), format!("file://{}", dir.display()));
-        Ok(Sources { urls })
+        Ok(Sources {
+            urls,
+            rewrites: places.rewrites.clone(),
+        })
     }
 
-    /// The URL of the registry `host`.
-    pub fn registry(&self, host: &str) -> String {
-        self.urls
-            .get(host)
-            .cloned()
-            .unwrap_or_else(|| format!("https://{host}"))
+    /// Does `attempt` with one place of an image after the other, until one succeeds: with the URL of a registry,
+    /// and what the image is called there.
+    pub fn try_registries<T>(
+        &self,
+        image: &Reference,
+        mut attempt: impl FnMut(&str, &Reference) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let host = &image.registry;
+        let registry = self.urls.get(host).cloned();
+        let registry = registry.unwrap_or_else(|| format!("https://{host}"));
+        let url = format!("{registry}/{}", image.repository);
+        self.rewrites.try_each(
+            &url,
+            |_| false,
+            |url| {
+                let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+                let (host, repository) = rest.split_once('/').unwrap_or((rest, ""));
+                let there = Reference {
+                    repository: repository.to_owned(),
+                    ..image.clone()
+                };
+                attempt(&format!("{scheme}://{host}"), &there)
+            },
+        )
+    }
+
+    /// Does `attempt` with one place of `path` in the source `name` after the other, until one succeeds.
+    pub fn try_each<T>(
+        &self,
+        name: &str,
+        path: &str,
+        attempt: impl FnMut(&str) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let is_unreachable = |error: &anyhow::Error| {
+            let cause = error.downcast_ref::<TransportError>();
+            matches!(cause, Some(TransportError::Io { .. }))
+        };
+        let url = self.url(name, path)?;
+        self.rewrites.try_each(&url, is_unreachable, attempt)
     }
 
     /// The URL of `path` in the source `name`.

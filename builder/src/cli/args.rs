@@ -1,6 +1,7 @@
 //! The command line, declared. Its help text is the reference that `docs/cli.md` is generated from.
 
 use crate::build;
+use crate::rewrite::Rule;
 use anyhow::Context;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use contract::partition::Arch;
@@ -28,6 +29,8 @@ pub enum Command {
     Lock(LockArgs),
     /// Fetch everything that a lock names into the store.
     Fetch(FetchArgs),
+    /// Write one file with everything that a lock names, to build from where no network is.
+    Bundle(BundleArgs),
     /// Bake images from a locked profile: no root, no network, no other program.
     Build(BuildArgs),
     /// Show what a disk image holds: partitions, packages, container images, kernel arguments, sizes.
@@ -36,7 +39,7 @@ pub enum Command {
     Ls(LsArgs),
     /// Print a file inside an image.
     Cat(CatArgs),
-    /// Show what differs between two images.
+    /// Show what differs between two images, or between two locks.
     Diff(DiffArgs),
     /// Check an image: its signature, its digest, every block, and that it can be built again.
     Verify(VerifyArgs),
@@ -82,6 +85,13 @@ pub struct PlaceArgs {
     /// Where Debian archives are [default: where this host's apt takes them from].
     #[arg(long, value_name = "URL", env = "SEEDBED_DEBIAN_MIRROR")]
     pub debian_mirror: Option<String>,
+    /// Ask URL first for everything whose URL begins with FROM, a host with or without the beginning of a path; may be
+    /// given several times, and comes before what the file of mirrors says.
+    #[arg(long = "rewrite", value_name = "FROM=URL")]
+    pub rewrites: Vec<Rule>,
+    /// The file of mirrors [default: seedbed/mirrors.yaml below the user's configuration folder].
+    #[arg(long, value_name = "FILE", env = "SEEDBED_MIRRORS")]
+    pub mirrors: Option<PathBuf>,
 }
 
 /// Where blobs are kept.
@@ -107,14 +117,25 @@ pub struct LockArgs {
     /// Resolve, and fail if the lock is not the same; write nothing.
     #[arg(long)]
     pub check: bool,
+    /// Resolve this alone, with what has to move with it, and keep the rest of the lock: a package, the path of a file
+    /// of the profile, or the name of an image. May be given several times.
+    #[arg(long, value_name = "NAME", conflicts_with = "check")]
+    pub update: Vec<String>,
 }
 
 /// `seedbed fetch`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct FetchArgs {
-    /// The profile.
-    #[command(flatten)]
-    pub profile: ProfileArgs,
+    /// The folder that holds profile.yaml.
+    #[arg(required_unless_present = "bundle")]
+    pub profile: Option<PathBuf>,
+    /// Take the blobs of this bundle into the store; - is standard input. With a profile, what is missing then is
+    /// fetched. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Vec<PathBuf>,
+    /// Ask nobody, and fail if the store lacks something.
+    #[arg(long)]
+    pub offline: bool,
     /// Where sources are.
     #[command(flatten)]
     pub places: PlaceArgs,
@@ -126,12 +147,39 @@ pub struct FetchArgs {
     pub json: bool,
 }
 
-/// `seedbed build`.
+/// `seedbed bundle`.
 #[derive(Clone, Debug, ClapArgs)]
-pub struct BuildArgs {
+pub struct BundleArgs {
     /// The profile.
     #[command(flatten)]
     pub profile: ProfileArgs,
+    /// Leave out what this lock names, too: a lock, or the folder of a profile.
+    #[arg(long, value_name = "LOCK")]
+    pub since: Option<PathBuf>,
+    /// The file to write; - is standard output [default: seedbed-NAME.bundle.tar].
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Where blobs are kept.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `seedbed build`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct BuildArgs {
+    /// The folder that holds profile.yaml.
+    #[arg(required_unless_present = "bundle")]
+    pub profile: Option<PathBuf>,
+    /// Build from this bundle: its profile, its lock and its blobs. One that was made with --since needs those that it
+    /// was made after, in any order.
+    #[arg(long, value_name = "FILE", conflicts_with = "profile")]
+    pub bundle: Vec<PathBuf>,
+    /// Make no connection and ask no name server. A build never does; this says so in a script.
+    #[arg(long)]
+    pub offline: bool,
     /// What to write.
     #[arg(long, value_delimiter = ',', default_value = "raw")]
     pub format: Vec<Format>,
@@ -203,7 +251,7 @@ pub struct CatArgs {
 /// `seedbed diff`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct DiffArgs {
-    /// An image, raw or qcow2.
+    /// An image in any format, a lock, or the folder of a profile.
     pub before: PathBuf,
     /// Another one.
     pub after: PathBuf,

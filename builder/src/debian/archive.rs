@@ -9,7 +9,9 @@ use crate::debian::date::Date;
 use crate::debian::keyring::Keyring;
 use crate::debian::packages::{self, Compression, Package};
 use crate::debian::release::{self, Expectation, IndexEntry, Release};
-use crate::debian::solve::{self, Archive, Base, Exclusion, Pin, Problem, Request, Solution};
+use crate::debian::solve::{
+    self, Archive, Base, Exclusion, LockedPackage, Pin, Problem, Request, Solution,
+};
 use crate::digest;
 use anyhow::{Context, anyhow, ensure};
 use schemars::JsonSchema;
@@ -75,8 +77,11 @@ pub struct Opened {
     indices: Vec<(i32, Vec<String>)>,
 }
 
+/// What an archive has that nobody gave a priority, as apt has it.
+const DEFAULT_PRIORITY: i32 = 500;
+
 /// The records of opened archives, to solve over.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Records<'a> {
     archives: Vec<ArchiveRecords<'a>>,
 }
@@ -132,10 +137,53 @@ impl<'a> Records<'a> {
         let records = ArchiveRecords {
             name,
             suite: name,
-            priority: 500,
+            priority: DEFAULT_PRIORITY,
             packages,
         };
         self.archives.insert(0, records);
+    }
+
+    /// All records, with the names of their archives.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &Package<'a>)> {
+        let archives = self.archives.iter();
+        archives.flat_map(|archive| archive.packages.iter().map(|package| (archive.name, package)))
+    }
+
+    /// Whether a locked package is still there.
+    pub fn has(&self, locked: &LockedPackage) -> bool {
+        let same = |(archive, package): (&str, &Package<'_>)| {
+            package.sha256 == locked.sha256 && archive == locked.archive
+        };
+        self.iter().any(same)
+    }
+
+    /// The same records and more, which an archive once had.
+    pub fn add(&mut self, name: &'a str, packages: Vec<Package<'a>>) {
+        let known = self.archives.iter().find(|archive| archive.name == name);
+        let (suite, priority) = known.map_or((name, DEFAULT_PRIORITY), |known| (known.suite, known.priority));
+        self.archives.push(ArchiveRecords {
+            name,
+            suite,
+            priority,
+            packages,
+        });
+    }
+
+    /// The records that `keep` wants, by archive.
+    pub fn only(&self, keep: impl Fn(&str, &Package<'a>) -> bool) -> Self {
+        let kept = |archive: &ArchiveRecords<'a>| {
+            let packages = archive.packages.iter();
+            let kept = packages.filter(|package| keep(archive.name, package));
+            ArchiveRecords {
+                name: archive.name,
+                suite: archive.suite,
+                priority: archive.priority,
+                packages: kept.cloned().collect(),
+            }
+        };
+        Records {
+            archives: self.archives.iter().map(kept).collect(),
+        }
     }
 
     /// The packages that `order` comes to.

@@ -66,6 +66,21 @@ impl<'a> AllPackages<'a> {
         })
     }
 
+    /// The records, the profile's own among them.
+    pub(super) fn records(&self) -> &Records<'a> {
+        &self.records
+    }
+
+    /// The same rules over other records.
+    pub(super) fn over<'b>(&'b self, records: Records<'b>) -> AllPackages<'b> {
+        AllPackages {
+            records,
+            own: self.own,
+            pins: self.pins.clone(),
+            arch: self.arch,
+        }
+    }
+
     /// The packages asked for and all that they need.
     pub(super) fn solve(&self, list: &[String], base: Base) -> anyhow::Result<Vec<LockedPackage>> {
         let mut requests = Vec::new();

@@ -11,7 +11,7 @@ use crate::images::registry::Registry;
 use crate::lock::packages::{self, AllPackages};
 use crate::lock::{ArchLock, ComposedImage, Lock, LockedFile, LockedImage, compatibility};
 use crate::profile::Profile;
-use crate::profile::file::{BaseFile, ComposeFile, DebianFile, ImageEntry};
+use crate::profile::file::{BaseFile, ComposeFile, DebianFile, FileEntry, ImageEntry};
 use crate::source::Sources;
 use crate::store::Store;
 use crate::transport::Transport;
@@ -23,25 +23,25 @@ use std::path::Path;
 /// Whom Debian's archives are signed by, where its package debian-archive-keyring puts it.
 const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Resolves `profile` for all its architectures. `old` is the lock before, if there is one: archives older
-/// than it are refused. `now` decides what has expired.
-pub fn resolve(
-    profile: &Profile,
-    sources: &Sources,
-    transport: &Transport,
-    store: &Store,
-    old: Option<&Lock>,
-    now: Date,
-) -> anyhow::Result<Lock> {
-    let mut resolver = Resolver {
-        profile,
-        sources,
-        transport,
-        store,
-        old,
-        now,
-        archives: BTreeMap::new(),
-    };
+/// What a resolution rests on.
+pub struct Resolution<'a> {
+    /// The profile.
+    pub profile: &'a Profile,
+    /// Where its sources are.
+    pub sources: &'a Sources,
+    /// The way to them.
+    pub transport: &'a Transport,
+    /// Where manifests and configs of pulled images are kept.
+    pub store: &'a Store,
+    /// Decides what has expired.
+    pub now: Date,
+}
+
+/// Resolves the profile for all its architectures. `old` is the lock before, if there is one: archives older
+/// than it are refused.
+pub fn resolve(resolution: &Resolution<'_>, old: Option<&Lock>) -> anyhow::Result<Lock> {
+    let profile = resolution.profile;
+    let mut resolver = Resolver::new(resolution, old);
     let mut arch = BTreeMap::new();
     for key in &profile.arch {
         let locked = resolver
@@ -50,30 +50,43 @@ pub fn resolve(
         arch.insert(*key, locked);
     }
     let archives: Vec<LockedArchive> = resolver.archives.into_values().collect();
-    let epoch = archives
-        .iter()
-        .map(|archive| archive.date.unix())
-        .max()
-        .unwrap_or(0);
-    let epoch = u64::try_from(epoch).context("the archives' date is before 1970")?;
     Ok(Lock {
         version: 1,
         profile: profile.name.clone(),
         profile_digest: profile.digest.clone(),
-        epoch,
+        epoch: epoch(&archives)?,
         archives,
         arch,
     })
 }
 
-struct Resolver<'a> {
+/// The newest date of the archives, in seconds since 1970.
+pub(super) fn epoch(archives: &[LockedArchive]) -> anyhow::Result<u64> {
+    let dates = archives.iter().map(|archive| archive.date.unix());
+    u64::try_from(dates.max().unwrap_or(0)).context("the archives' date is before 1970")
+}
+
+/// Whether what is locked for an architecture works together.
+pub(super) fn check(profile: &Profile, locked: &ArchLock) -> anyhow::Result<()> {
+    let faults = compatibility::faults(&profile.kubernetes, locked);
+    if !faults.is_empty() {
+        bail!(
+            "these do not work together, choose other versions in the profile:\n  {}",
+            faults.join("\n  ")
+        );
+    }
+    Ok(())
+}
+
+pub(super) struct Resolver<'a> {
     profile: &'a Profile,
     sources: &'a Sources,
     transport: &'a Transport,
     store: &'a Store,
     old: Option<&'a Lock>,
     now: Date,
-    archives: BTreeMap<(String, String), LockedArchive>,
+    /// The archives that were opened, by name and suite.
+    pub(super) archives: BTreeMap<(String, String), LockedArchive>,
 }
 
 /// A file as any part of a profile names it.
@@ -86,35 +99,33 @@ struct Wanted<'a> {
     sha256: Option<&'a String>,
 }
 
-impl Resolver<'_> {
+impl<'a> Resolver<'a> {
+    pub(super) fn new(resolution: &Resolution<'a>, old: Option<&'a Lock>) -> Self {
+        Resolver {
+            profile: resolution.profile,
+            sources: resolution.sources,
+            transport: resolution.transport,
+            store: resolution.store,
+            old,
+            now: resolution.now,
+            archives: BTreeMap::new(),
+        }
+    }
+
     fn resolve(&mut self, arch: Arch) -> anyhow::Result<ArchLock> {
         let opened = self.open_archives(arch)?;
         let parts = self.profile.parts(arch);
         let own = packages::own(self.profile, &parts, arch)?;
         let debian = AllPackages::new(opened.records()?, &own, &parts.pins, arch)?;
-        let base = match self.profile.base {
-            BaseFile::Listed => Base::Listed,
-            BaseFile::Essential => Base::Essential,
-            BaseFile::Required => Base::Required,
-        };
-        let packages = debian.solve(&parts.packages, base)?;
+        let packages = debian.solve(&parts.packages, base(self.profile))?;
         let mut files = Vec::new();
         for entry in &parts.files {
-            let wanted = Wanted {
-                source: &entry.from,
-                path: &entry.path,
-                to: &entry.to,
-                member: entry.member.as_ref(),
-                sums: entry.sums.as_ref(),
-                sha256: entry.sha256.as_ref(),
-            };
-            files.push(self.file(&wanted, arch)?);
+            files.push(self.root_file(entry, arch)?);
         }
         files.sort_by(|a, b| a.to.cmp(&b.to));
         let mut images = Vec::new();
         for entry in &parts.images {
-            let image = self.image(entry, &debian, arch);
-            images.push(image.with_context(|| format!("locking image {}", entry.name))?);
+            images.push(self.image(entry, &debian, arch)?);
         }
         images.sort_by(|a, b| a.name.cmp(&b.name));
         let locked = ArchLock {
@@ -122,17 +133,35 @@ impl Resolver<'_> {
             files,
             images,
         };
-        let faults = compatibility::faults(&self.profile.kubernetes, &locked);
-        if !faults.is_empty() {
-            bail!(
-                "these do not work together, choose other versions in the profile:\n  {}",
-                faults.join("\n  ")
-            );
-        }
+        check(self.profile, &locked)?;
         Ok(locked)
     }
 
-    fn image(
+    /// One file of the root file system.
+    pub(super) fn root_file(&self, entry: &FileEntry, arch: Arch) -> anyhow::Result<LockedFile> {
+        let wanted = Wanted {
+            source: &entry.from,
+            path: &entry.path,
+            to: &entry.to,
+            member: entry.member.as_ref(),
+            sums: entry.sums.as_ref(),
+            sha256: entry.sha256.as_ref(),
+        };
+        self.file(&wanted, arch)
+    }
+
+    /// One image.
+    pub(super) fn image(
+        &self,
+        entry: &ImageEntry,
+        debian: &AllPackages<'_>,
+        arch: Arch,
+    ) -> anyhow::Result<LockedImage> {
+        let image = self.image_of(entry, debian, arch);
+        image.with_context(|| format!("locking image {}", entry.name))
+    }
+
+    fn image_of(
         &self,
         entry: &ImageEntry,
         debian: &AllPackages<'_>,
@@ -143,8 +172,10 @@ impl Resolver<'_> {
         match &entry.from {
             Some(from) => composed = Some(self.composed(from, debian, arch)?),
             None => {
-                let registry = Registry::open(&self.sources.registry(&reference.registry))?;
-                pulled = Some(registry.lock(&reference, arch, self.store)?);
+                let lock = |registry: &str, image: &Reference| {
+                    Registry::open(registry)?.lock(image, arch, self.store)
+                };
+                pulled = Some(self.sources.try_registries(&reference, lock)?);
             }
         }
         Ok(LockedImage {
@@ -186,7 +217,7 @@ impl Resolver<'_> {
     }
 
     /// Reads and verifies the indices of every Debian archive of the profile.
-    fn open_archives(&mut self, arch: Arch) -> anyhow::Result<Opened> {
+    pub(super) fn open_archives(&mut self, arch: Arch) -> anyhow::Result<Opened> {
         let debian = self.profile.sources.iter();
         let debian = debian.filter_map(|(name, source)| Some((name, source.debian.as_ref()?)));
         let serves = |archive: &DebianFile| {
@@ -235,7 +266,6 @@ impl Resolver<'_> {
     /// Digest and size of a file, from what its publisher says.
     fn file(&self, wanted: &Wanted<'_>, arch: Arch) -> anyhow::Result<LockedFile> {
         let path = self.expand(wanted.path, arch)?;
-        let url = self.sources.url(wanted.source, &path)?;
         let sha256 = match wanted.sha256 {
             Some(sha256) if digest::is_sha256(sha256) => sha256.clone(),
             Some(sha256) => {
@@ -246,15 +276,15 @@ impl Resolver<'_> {
                     Some(sums) => self.expand(sums, arch)?,
                     None => format!("{path}.sha256"),
                 };
-                let text = self
-                    .transport
-                    .get(&self.sources.url(wanted.source, &sums)?)?;
+                let get = |url: &str| self.transport.get(url);
+                let text = self.sources.try_each(wanted.source, &sums, get)?;
                 let name = path.rsplit('/').next().unwrap_or(&path);
                 let found = published_digest(&String::from_utf8_lossy(&text), name);
                 found.with_context(|| format!("{sums} has no SHA-256 for {name}"))?
             }
         };
-        let size = self.transport.size(&url)?;
+        let size = |url: &str| self.transport.size(url);
+        let size = self.sources.try_each(wanted.source, &path, size)?;
         let (source, to) = (wanted.source.to_owned(), wanted.to.to_owned());
         let member = wanted
             .member
@@ -282,6 +312,15 @@ impl Resolver<'_> {
     }
 }
 
+/// What the root file system has beside the packages that its profile lists.
+pub(super) fn base(profile: &Profile) -> Base {
+    match profile.base {
+        BaseFile::Listed => Base::Listed,
+        BaseFile::Essential => Base::Essential,
+        BaseFile::Required => Base::Required,
+    }
+}
+
 /// Whom an archive's signatures are to be from.
 fn keyring(name: &str, archive: &DebianFile) -> anyhow::Result<Keyring> {
     if let Some(key) = &archive.key {
@@ -302,7 +341,8 @@ struct Mirror<'a> {
 
 impl ArchiveReader for Mirror<'_> {
     fn read(&self, path: &str) -> anyhow::Result<Vec<u8>> {
-        self.transport.get(&self.sources.url(self.name, path)?)
+        let get = |url: &str| self.transport.get(url);
+        self.sources.try_each(self.name, path, get)
     }
 }
 

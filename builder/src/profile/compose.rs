@@ -118,7 +118,7 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
     let mut disk = DiskFile::default();
     let mut base = BaseFile::Listed;
     let mut layers = Vec::with_capacity(sources.len());
-    let dir = sources.last().map(|source| source.dir.clone());
+    let documents: Vec<PathBuf> = sources.iter().map(|source| source.dir.clone()).collect();
     for source in sources {
         let mut file = source.document.value;
         for (name, mut place) in std::mem::take(&mut file.sources) {
@@ -143,7 +143,8 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
         });
     }
     Ok(Profile {
-        dir: dir.unwrap_or_default(),
+        dir: documents.last().cloned().unwrap_or_default(),
+        documents,
         digest,
         name: required.name,
         arch: required.arch,

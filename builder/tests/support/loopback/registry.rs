@@ -4,6 +4,7 @@ use super::server::{Answer, Server};
 use builder::digest;
 use builder::images::reference::Reference;
 use serde_json::{Value, json};
+use std::io::Read;
 
 /// Media types of one of the two families that registries speak.
 pub struct Family {
@@ -41,8 +42,26 @@ pub struct Served {
 /// Serves `image` for amd64 and arm64, and gives what amd64 is to get. `machine` is what the config of the
 /// amd64 image says that it is for.
 pub fn serve(server: &Server, image: &Reference, family: &Family, machine: &str) -> Served {
-    let other = put_manifest(server, image, family, "arm64", "arm64");
-    let served = put_manifest(server, image, family, "amd64", machine);
+    let layers = |arch: &str| {
+        let text = |layer: &str| format!("{layer} of {image} for {arch}; ").repeat(100);
+        ["base", "program"]
+            .map(|layer| text(layer).into_bytes())
+            .to_vec()
+    };
+    let other = put_manifest(server, image, family, "arm64", layers("arm64"));
+    let served = put_manifest(server, image, family, machine, layers("amd64"));
+    put_index(server, image, family, &other, &served);
+    served
+}
+
+/// As [`serve`], with layers of these bytes.
+pub fn serve_layers(server: &Server, image: &Reference, layers: Vec<Vec<u8>>) -> Served {
+    let served = put_manifest(server, image, &OCI, "amd64", layers);
+    put_index(server, image, &OCI, &served, &served);
+    served
+}
+
+fn put_index(server: &Server, image: &Reference, family: &Family, other: &Served, served: &Served) {
     let entry = |served: &Served, arch: &str| {
         json!({
             "mediaType": family.manifest,
@@ -54,11 +73,10 @@ pub fn serve(server: &Server, image: &Reference, family: &Family, machine: &str)
     let index = json!({
         "schemaVersion": 2,
         "mediaType": family.index,
-        "manifests": [entry(&other, "arm64"), entry(&served, "amd64")],
+        "manifests": [entry(other, "arm64"), entry(served, "amd64")],
     });
     let path = format!("/v2/{}/manifests/{}", image.repository, image.tag);
     server.answer(&path, document(&index, family.index));
-    served
 }
 
 /// Where the manifest with this digest is.
@@ -75,17 +93,17 @@ fn put_manifest(
     server: &Server,
     image: &Reference,
     family: &Family,
-    arch: &str,
     machine: &str,
+    layers: Vec<Vec<u8>>,
 ) -> Served {
-    let config = json!({"architecture": machine, "os": "linux", "config": {"Labels": {"image": image.to_string()}}});
-    let layers = ["base", "program"];
-    let layers = layers.map(|layer| {
-        format!("{layer} of {image} for {arch}; ")
-            .repeat(100)
-            .into_bytes()
+    let diff_ids: Vec<String> = layers.iter().map(|layer| diff_id(layer)).collect();
+    let config = json!({
+        "architecture": machine,
+        "os": "linux",
+        "config": {"Labels": {"image": image.to_string()}},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
     });
-    let bytes = [vec![config.to_string().into_bytes()], layers.to_vec()].concat();
+    let bytes = [vec![config.to_string().into_bytes()], layers].concat();
     let blobs: Vec<_> = bytes.into_iter().map(|b| (digest::sha256(&b), b)).collect();
     let descriptors = blobs.iter().enumerate().map(|(i, (sha256, bytes))| {
         let media_type = if i == 0 { family.config } else { family.layer };
@@ -110,6 +128,14 @@ fn put_manifest(
         manifest: sha256,
         blobs,
     }
+}
+
+/// The digest of what a layer unpacks to; one that is no archive stands for itself.
+fn diff_id(layer: &[u8]) -> String {
+    let mut bytes = Vec::new();
+    let unpacked = flate2::read::GzDecoder::new(layer).read_to_end(&mut bytes);
+    let sha256 = digest::sha256(if unpacked.is_ok() { &bytes } else { layer });
+    format!("sha256:{sha256}")
 }
 
 fn document(value: &Value, media_type: &str) -> Answer {
