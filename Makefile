@@ -18,6 +18,7 @@ SOURCES := --source kubernetes=file://$(KUBE)
 
 # What the tests on machines are told.
 export SEEDBED_IMAGE := $(abspath $(IMAGE))
+export SEEDBED_ISO := $(abspath $(OUT)/seedbed-demo-amd64.iso)
 export SEEDBED_BIN := $(abspath $(SEEDBED))
 export SEEDBED_FIRSTBOOT := $(abspath $(FIRSTBOOT))
 export SEEDBED_KUBECTL := $(KUBECTL)
@@ -44,7 +45,11 @@ kube: prerequisites ## Build Kubernetes v1.20.2 from Debian's source package, on
 image: programs kube ## Bake the demo image
 	$(SEEDBED) lock profiles/demo $(SOURCES)
 	$(SEEDBED) fetch profiles/demo $(SOURCES)
-	$(SEEDBED) build profiles/demo --format raw,qcow2 --out $(OUT) --firstboot $(FIRSTBOOT)
+	$(SEEDBED) build profiles/demo --format raw,qcow2,iso --out $(OUT) --firstboot $(FIRSTBOOT)
+
+.PHONY: screenshot
+screenshot: image ## The picture of the report in docs/
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir=$(TARGET)/chromium --window-size=1200,1100 --screenshot=$(abspath docs/report.png) file://$(abspath $(OUT))/report.html
 
 .PHONY: test
 test: prerequisites check unit machine ## Everything that CI runs
@@ -63,19 +68,26 @@ containerd: prerequisites
 erofs-utils: prerequisites
 	scripts/debian-packages.sh trixie $(CACHE)/erofs-utils erofs-utils libc6 libzstd1 liblz4-1 liblzma5 libdeflate0 zlib1g libselinux1 libuuid1 libpcre2-8-0 libxxhash0 libfuse2t64 libgcc-s1
 
+# Of the suite that images are made of, with the libraries that its grub-mkimage needs; nothing of it is installed.
+.PHONY: grub
+grub: prerequisites
+	scripts/debian-packages.sh trixie $(CACHE)/grub grub-common grub-pc-bin libc6 libdevmapper1.02.1 liblzma5 libselinux1 libudev1 libpcre2-8-0 libcap2
+
 # The validators of bills of materials are on PyPI alone: without it their test says SKIP, all others must run.
 .PHONY: unit
-unit: prerequisites containerd erofs-utils
+unit: prerequisites containerd erofs-utils grub
 	if scripts/validators.sh $(CACHE)/validators; then export SEEDBED_VALIDATORS=$(CACHE)/validators; \
 	else echo "SKIP validators_take_the_bills_of_materials: the validators cannot be installed from PyPI"; fi; \
-	SEEDBED_CONTAINERD=$(CACHE)/containerd/usr/bin SEEDBED_EROFS_UTILS=$(CACHE)/erofs-utils SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests
+	SEEDBED_CONTAINERD=$(CACHE)/containerd/usr/bin SEEDBED_EROFS_UTILS=$(CACHE)/erofs-utils SEEDBED_GRUB=$(CACHE)/grub SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests
 
 .PHONY: machine
 machine: image ## The tests that need a baked image: a boot to Ready, a power cut, sticks
-	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_REQUIRE_REFEREES=1 cargo test --release --locked -p seedbed-qemu-tests --lib --test build --test closed --test machine --test seed_stick --test power_cut --test boot_to_ready -- --test-threads=1 --nocapture
+	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_REQUIRE_REFEREES=1 cargo test --release --locked -p seedbed-qemu-tests --lib --test build --test closed --test machine --test medium --test seed_stick --test power_cut --test boot_to_ready -- --test-threads=1 --nocapture
 
 .PHONY: test-long
 test-long: image ## The tiers that take hours; resumable, results appended to out/long.jsonl
+	SEEDBED_REQUIRE_REFEREES=1 SEEDBED_LONG=1 cargo test --locked -p seedbed-builder --test debian_apt -- --nocapture
+	SEEDBED_LONG=1 cargo test --release --locked -p seedbed-builder --test killed -- --nocapture
 	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_LONG=1 SEEDBED_LONG_RESULTS=$(abspath $(OUT))/long.jsonl cargo test --release --locked -p seedbed-qemu-tests -- --test-threads=1 --nocapture
 
 .PHONY: bench

@@ -5,9 +5,11 @@
 //! root's into the kernel's command line, so that a signed kernel image vouches for everything.
 
 mod artifact;
+mod bios;
 mod boot;
 mod compressed;
 mod contents;
+mod medium;
 mod member;
 mod microcode;
 mod outputs;
@@ -156,7 +158,8 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
 
     let plan = disk::plan(&profile.disk);
     let mut disk = artifact::Disk::create(&inputs, plan, request.sector_size, request.out)?;
-    disk.write_seed(&seed::tree(request.seed)?)?;
+    let seed = seed::tree(request.seed)?;
+    disk.write_seed(&seed)?;
     let (store, root) = rayon::join(
         || store::write(&inputs, request.store, &disk),
         || root::assemble(&inputs),
@@ -176,10 +179,34 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     disk.add(Role::Root, &partition);
     stages.done("erofs and initrd");
     let root_hash = &partition.root_hash;
-    disk.write_esp(&boot::esp(&inputs, &firmware, &initrd, root_hash)?)?;
+    let cmdline = boot::command_line(&digest::hex(root_hash), &inputs.parts.kernel_arguments);
+    let mut esp = boot::esp(&inputs, &firmware, &initrd, &cmdline)?;
+    // GRUB's boot sector knows sectors of 512 bytes alone, and so does every BIOS.
+    let mut grub = None;
+    let parts = firmware.grub.as_ref();
+    if let Some(parts) = parts.filter(|_| request.sector_size == SectorSize::B512) {
+        let number = disk.number(Role::Esp);
+        let core = bios::add(
+            &inputs, parts, &firmware, &initrd, &cmdline, &mut esp, number,
+        )?;
+        disk.write_bios(parts, &core)?;
+        grub = Some((parts, core));
+    }
+    disk.write_esp(&esp)?;
     disk.write_table()?;
     stages.done("partitions");
-    let mut report = disk.finish(&request.formats, &mut stages)?;
+    let mut medium = None;
+    if request.formats.contains(&Format::Iso) {
+        medium = Some(medium::write(
+            &disk,
+            grub.as_ref().map(|(parts, core)| (*parts, core)),
+            &esp,
+            &seed,
+            request.out,
+        )?);
+        stages.done("iso");
+    }
+    let mut report = disk.finish(medium, &request.formats, &mut stages)?;
     report.bytes.insert("initrd".into(), initrd.len());
     report.bytes.extend(store.bytes);
     report.root_hash = digest::hex(root_hash);

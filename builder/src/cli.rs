@@ -1,10 +1,14 @@
 //! From command-line arguments to requests, and from results to what people and programs read.
 
 pub mod args;
+mod artifact;
 mod bake;
+mod bundle;
 mod diff;
 mod images;
 mod inspect;
+mod lock;
+mod lock_diff;
 mod look;
 mod seed;
 mod verify;
@@ -17,9 +21,10 @@ const STDOUT: &str = "writing to standard output";
 /// Carries out what was asked for.
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
-        Command::Lock(args) => bake::lock(args),
+        Command::Lock(args) => lock::lock(args),
         Command::Fetch(args) => bake::fetch(args),
         Command::Build(args) => bake::build(args),
+        Command::Bundle(args) => bundle::bundle(args),
         Command::Check(args) => bake::check(args),
         Command::Images(args) => images::images(args),
         Command::Inspect(args) => inspect::inspect(args),
@@ -28,6 +33,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Diff(args) => diff::diff(args),
         Command::Verify(args) => verify::verify(args),
         Command::Keys(args) => verify::keys(args),
+        Command::Push(args) => artifact::push(args),
+        Command::Pull(args) => artifact::pull(args),
         Command::Seed(args) => seed::run(args),
         Command::Kubeconfig(args) => seed::kubeconfig(args),
         Command::Schema(args) => args::schema(args),

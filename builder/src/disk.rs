@@ -1,15 +1,16 @@
 //! Plans the disk: every offset and size, decided before the output file is opened.
 
 use crate::profile;
-use contract::partition::Role;
+use contract::partition::{ALIGNMENT, Partition, Role};
+use formats::fat;
 
-/// Partitions start at multiples of this: any flash and RAID stripe is happy with it.
-const ALIGNMENT: u64 = 1 << 20;
 /// Room for the protective MBR, the header and the entries at the front, and again at the end.
 const TABLE: u64 = ALIGNMENT;
 const MIB: u64 = 1 << 20;
 /// The SEED partition: the smallest comfortable FAT16.
 const SEED: u64 = 32 * MIB;
+/// What FAT's own tables and directories take of a medium's ESP, at most.
+const MEDIUM_ESP_SPARE: u64 = 8 * MIB;
 /// A full ESP cannot take the next upgrade beside the running system.
 const ESP_LIMIT_PERCENT: u64 = 40;
 
@@ -24,9 +25,20 @@ pub struct Slot {
     pub size: u64,
 }
 
+/// What a disk is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A machine's own disk, with room for years.
+    Installed,
+    /// A stick or CD to start and install from: as small as its contents.
+    Medium,
+}
+
 /// The whole disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskPlan {
+    /// What it is for.
+    pub purpose: Purpose,
     /// Bytes.
     pub size: u64,
     /// The partitions, by offset.
@@ -69,10 +81,21 @@ pub fn verity_size(bytes: u64) -> u64 {
 
 /// Lays out the partitions that an image ships.
 pub fn plan(sizes: &profile::Disk) -> DiskPlan {
-    let (root, store) = (sizes.root * MIB, sizes.store * MIB);
+    let [esp, store, root] = [sizes.esp, sizes.store, sizes.root].map(|mib| mib * MIB);
+    lay(Purpose::Installed, esp, store, root)
+}
+
+/// Lays out a medium for file systems of these sizes in bytes: `esp` is that of the ESP's files.
+pub fn medium(esp: u64, store: u64, root: u64) -> DiskPlan {
+    let esp = (esp + MEDIUM_ESP_SPARE).next_multiple_of(ALIGNMENT);
+    let [store, root] = [store, root].map(|bytes| bytes.next_multiple_of(ALIGNMENT));
+    lay(Purpose::Medium, esp, store, root)
+}
+
+fn lay(purpose: Purpose, esp: u64, store: u64, root: u64) -> DiskPlan {
     let wanted = [
         (Role::BiosBoot, ALIGNMENT),
-        (Role::Esp, sizes.esp * MIB),
+        (Role::Esp, esp),
         (Role::Seed, SEED),
         (Role::Store, store),
         (Role::StoreVerity, verity_size(store)),
@@ -86,6 +109,7 @@ pub fn plan(sizes: &profile::Disk) -> DiskPlan {
         offset += size;
     }
     DiskPlan {
+        purpose,
         size: offset + TABLE,
         slots,
     }
@@ -96,6 +120,15 @@ impl DiskPlan {
     pub fn slot(&self, role: Role) -> Slot {
         let found = self.slots.iter().find(|slot| slot.role == role);
         *found.expect("an image ships every role that is asked for here")
+    }
+
+    /// The partitions as an image's manifest has them.
+    pub fn partitions(&self) -> Vec<Partition> {
+        let partition = |slot: &Slot| Partition {
+            role: slot.role,
+            bytes: slot.size,
+        };
+        self.slots.iter().map(partition).collect()
     }
 
     /// Refuses a file system of `bytes` that does not fit its slot.
@@ -116,8 +149,19 @@ impl DiskPlan {
         Ok(())
     }
 
-    /// Refuses ESP contents that leave no room for an upgrade.
+    /// The kind of FAT of the ESP. A medium is as small as FAT16 allows, which UEFI takes on removable media.
+    pub fn esp_kind(&self) -> fat::Kind {
+        match self.purpose {
+            Purpose::Installed => fat::Kind::Fat32,
+            Purpose::Medium => fat::Kind::Fat16,
+        }
+    }
+
+    /// Refuses ESP contents that leave no room for an upgrade. A medium is never upgraded.
     pub fn check_esp(&self, bytes: u64) -> Result<(), DiskError> {
+        if self.purpose == Purpose::Medium {
+            return Ok(());
+        }
         let esp = self.slot(Role::Esp).size;
         if bytes * 100 > esp * ESP_LIMIT_PERCENT {
             return Err(DiskError::Esp {
@@ -137,6 +181,7 @@ mod tests {
     fn partitions_are_aligned_and_do_not_overlap() {
         let plan = plan(&profile::Disk {
             compression: Default::default(),
+            bios: false,
             esp: 1024,
             root: 700,
             store: 300,
@@ -159,6 +204,7 @@ mod tests {
     fn what_outgrows_its_slot_is_named() {
         let plan = plan(&profile::Disk {
             compression: Default::default(),
+            bios: false,
             esp: 1024,
             root: 700,
             store: 300,

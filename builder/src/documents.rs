@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! manifest.json                 every input and output, by digest
+//! report.html                   what takes the space, and the rest, for people
 //! NAME-ARCH.spdx.json           the bill of materials in SPDX 2.3
 //! NAME-ARCH.cdx.json            the same in CycloneDX 1.6
 //! ```
@@ -11,7 +12,9 @@
 mod cyclonedx;
 mod manifest;
 mod purl;
+mod report;
 mod spdx;
+mod treemap;
 
 use crate::build::{Built, Sums};
 use crate::digest;
@@ -33,8 +36,7 @@ const TOOL: (&str, &str) = ("seedbed", env!("CARGO_PKG_VERSION"));
 /// # Errors
 /// A date is out of range, or a file cannot be written.
 pub fn write(out: &Path, builds: &[Built]) -> anyhow::Result<BTreeMap<PathBuf, String>> {
-    let mut texts =
-        BTreeMap::from([("manifest.json".to_owned(), json(&manifest::render(builds))?)]);
+    let mut texts = BTreeMap::from([("report.html".to_owned(), report::render(builds)?)]);
     for built in builds {
         let name = name(built);
         let created = created(built)?;
@@ -47,9 +49,11 @@ pub fn write(out: &Path, builds: &[Built]) -> anyhow::Result<BTreeMap<PathBuf, S
             json(&cyclonedx::render(built, &created))?,
         );
     }
-    let digest =
-        |(name, text): (&String, &String)| (out.join(name), digest::sha256(text.as_bytes()));
-    let digests = texts.iter().map(digest).collect();
+    let digest = |(name, text): (&String, &String)| (name.clone(), digest::sha256(text.as_bytes()));
+    let manifest = manifest::render(builds, &texts.iter().map(digest).collect());
+    texts.insert("manifest.json".to_owned(), json(&manifest)?);
+    let in_out = |(name, sha256): (String, String)| (out.join(name), sha256);
+    let digests = texts.iter().map(digest).map(in_out).collect();
     let sums = Sums::open(BTreeMap::keys(&digests))?;
     if sums.holds(&digests)?
         && texts

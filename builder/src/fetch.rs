@@ -1,13 +1,16 @@
 //! Fills the store with everything a lock names. Resumable and parallel; a finished fetch asks nothing.
 
+use crate::debian::solve::LockedPackage;
 use crate::lock::{ArchLock, Lock, LockedFile};
 use crate::progress::{Mode, Progress};
 use crate::source::Sources;
-use crate::store::Store;
+use crate::store::{Store, WrongBytes};
 use crate::transport::Transport;
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use contract::partition::Arch;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -65,13 +68,6 @@ fn items_of(part: &ArchLock) -> Vec<Item> {
         .files
         .iter()
         .chain(composed().flat_map(|image| &image.files));
-    let package = |package: &crate::debian::solve::LockedPackage| Item {
-        name: format!("{} {}", package.name, package.version),
-        source: package.archive.clone(),
-        path: package.path.clone(),
-        size: package.size,
-        sha256: package.sha256.clone(),
-    };
     let file = |file: &LockedFile| Item {
         name: file
             .path
@@ -85,6 +81,73 @@ fn items_of(part: &ArchLock) -> Vec<Item> {
         sha256: file.sha256.clone(),
     };
     packages.map(package).chain(files.map(file)).collect()
+}
+
+/// The blob of a package.
+pub fn package(package: &LockedPackage) -> Item {
+    Item {
+        name: format!("{} {}", package.name, package.version),
+        source: package.archive.clone(),
+        path: package.path.clone(),
+        size: package.size,
+        sha256: package.sha256.clone(),
+    }
+}
+
+/// Everything that `lock` names for `arch`, images pulled from registries included: name, size and digest, each
+/// digest once, in the order of digests.
+pub fn everything(lock: &Lock, arch: &[Arch]) -> Vec<Named> {
+    let mut all = BTreeMap::new();
+    for item in plan(lock, arch) {
+        all.insert(item.sha256, (item.name, item.size));
+    }
+    let chosen = lock.arch.iter().filter(|(key, _)| arch.contains(key));
+    for image in chosen.flat_map(|(_, part)| &part.images) {
+        let Some(pulled) = &image.pulled else {
+            continue;
+        };
+        for blob in std::iter::once(&pulled.manifest).chain(&pulled.blobs) {
+            let named = all.entry(blob.sha256.clone());
+            named.or_insert_with(|| (format!("blob of {}", image.name), blob.size));
+        }
+    }
+    let named = |(sha256, (name, size))| Named { name, size, sha256 };
+    all.into_iter().map(named).collect()
+}
+
+/// A blob that a lock names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Named {
+    /// What it is, for messages.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (sha256 {})", self.name, self.sha256)
+    }
+}
+
+/// Whether the store has all of `items`, without asking anybody.
+///
+/// # Errors
+/// It names every one that is missing.
+pub fn offline(items: &[Named], store: &Store) -> anyhow::Result<()> {
+    let missing = items.iter().filter(|i| !store.has(&i.sha256, i.size));
+    let missing: Vec<String> = missing.map(Named::to_string).collect();
+    match missing.len() {
+        0 => Ok(()),
+        n => bail!(
+            "{n} of {} blobs are not in the store, and --offline forbids to fetch them:\n  {}",
+            items.len(),
+            missing.join("\n  ")
+        ),
+    }
 }
 
 /// Fetches what the store lacks of `items`. Goes on after a failure, and reports all of them at the end.
@@ -140,25 +203,47 @@ fn fetch_one(
     store: &Store,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let url = sources.url(&item.source, &item.path)?;
-    let mut partial = store.partial(&item.sha256)?;
+    sources.try_each(&item.source, &item.path, |url| {
+        match fetch_from(url, item, transport, store, progress) {
+            // What was there came from another run or another mirror, and need not have been good.
+            Err((error, true)) if error.is::<WrongBytes>() => {
+                fetch_from(url, item, transport, store, progress).map_err(|(error, _)| error)
+            }
+            result => result.map_err(|(error, _)| error),
+        }
+    })
+}
+
+/// Brings one blob into the store; an error comes with whether some of its bytes had been there before.
+fn fetch_from(
+    url: &str,
+    item: &Item,
+    transport: &Transport,
+    store: &Store,
+    progress: &Progress,
+) -> Result<(), (anyhow::Error, bool)> {
+    let fresh = |error| (error, false);
+    let mut partial = store.partial(&item.sha256).map_err(fresh)?;
     if store.has(&item.sha256, item.size) {
         // Another fetch finished it while this one waited for the lock.
-        return partial.discard();
+        return partial.discard().map_err(fresh);
     }
     if partial.len > item.size {
-        partial.restart().context("starting the download again")?;
+        let again = partial.restart().context("starting the download again");
+        again.map_err(fresh)?;
     }
-    let mut seen = partial.len;
+    let offset = partial.len;
+    let resumed = |error| (error, offset > 0);
+    let mut seen = offset;
     progress.advance(seen);
-    if partial.len < item.size || item.size == 0 {
-        let offset = partial.len;
-        transport.download(&url, &mut partial.file, offset, &mut |now| {
+    if offset < item.size || item.size == 0 {
+        let download = transport.download(url, &mut partial.file, offset, &mut |now| {
             progress.advance(now.saturating_sub(seen));
             seen = now;
-        })?;
+        });
+        download.map_err(resumed)?;
     }
-    partial.commit(item.size, &url)?;
+    partial.commit(item.size, url).map_err(resumed)?;
     progress.finished(&item.name, item.size);
     Ok(())
 }

@@ -9,9 +9,12 @@
 //! Only `lock` and `fetch` touch the network. `build` starts no process and needs no privilege, and is a
 //! function of profile, lock, blobs and overlays.
 
+pub mod artifact;
 pub mod blobs;
 pub mod build;
+pub mod bundle;
 pub mod cache;
+pub mod change;
 pub mod cli;
 pub mod contents;
 pub mod debian;
@@ -32,6 +35,7 @@ pub mod profile;
 pub mod progress;
 pub mod rebuild;
 pub mod reference;
+pub mod rewrite;
 pub mod rootfs;
 pub mod signature;
 pub mod source;

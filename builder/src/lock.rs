@@ -5,10 +5,13 @@
 
 pub mod compare;
 mod compatibility;
+pub mod own;
+mod packages;
 mod published;
 mod pulled;
 pub mod render;
 pub mod resolve;
+pub mod update;
 
 use crate::debian::archive::LockedArchive;
 use crate::debian::solve::LockedPackage;
@@ -156,9 +159,12 @@ pub struct ComposedImage {
     pub packages: Vec<LockedPackage>,
 }
 
+/// What a lock is called in its profile's folder.
+pub const FILE_NAME: &str = "profile.lock";
+
 /// Where a profile's lock is.
 pub fn path(profile: &Profile) -> PathBuf {
-    profile.dir.join("profile.lock")
+    profile.dir.join(FILE_NAME)
 }
 
 /// Reads the lock of `profile`, which must have been made from this very text.

@@ -5,12 +5,13 @@
 
 mod compose;
 pub mod file;
+pub mod package;
 mod parts;
 mod validate;
 
 pub use parts::{Chart, Parts, Signature};
 
-use crate::profile::file::{CompressionFile, DiskFile, SourceFile};
+use crate::profile::file::{BaseFile, CompressionFile, DiskFile, SourceFile};
 use contract::partition::Arch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ use std::path::{Path, PathBuf};
 pub struct Profile {
     /// The folder that holds `profile.yaml`.
     pub dir: PathBuf,
+    /// The folders of all its documents: those that it extends first, its own last.
+    pub documents: Vec<PathBuf>,
     /// SHA-256 of the texts of the profile and all that it extends: a lock belongs to these texts.
     pub digest: String,
     /// The name, used in file names of outputs.
@@ -28,6 +31,8 @@ pub struct Profile {
     pub arch: Vec<Arch>,
     /// Where content comes from, by name.
     pub sources: BTreeMap<String, SourceFile>,
+    /// Which packages are there without being asked for.
+    pub base: BaseFile,
     /// The Kubernetes version, with its leading `v`.
     pub kubernetes: String,
     /// Prefix of the control-plane images.
@@ -40,7 +45,7 @@ pub struct Profile {
     layers: Vec<Layer>,
 }
 
-/// Sizes of the partitions, in MiB.
+/// Sizes of the partitions, in MiB, and what is in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disk {
     /// The EFI system partition.
@@ -51,6 +56,8 @@ pub struct Disk {
     pub store: u64,
     /// How files of the operating system and of container images are compressed.
     pub compression: CompressionFile,
+    /// Whether a BIOS starts the image too.
+    pub bios: bool,
 }
 
 /// What one document adds, and where it counts.
@@ -87,6 +94,7 @@ impl From<DiskFile> for Disk {
             root: file.root.unwrap_or(2048),
             store: file.store.unwrap_or(4096),
             compression: file.compression.unwrap_or_default(),
+            bios: file.bios.unwrap_or_default(),
         }
     }
 }

@@ -163,6 +163,24 @@ pub fn check_sum(image: &Path) -> anyhow::Result<bool> {
     Ok(true)
 }
 
+/// What `SHA256SUMS` in `folder` lists: name and digest of each file.
+///
+/// # Errors
+/// There is no such file, or a line of it is something else.
+pub fn sums(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    let path = folder.join(SUMS);
+    let reading = || format!("reading {}", path.display());
+    let text = fs::read_to_string(&path).with_context(reading)?;
+    let line = |line: &str| {
+        let (sha256, name) = line.split_once(' ')?;
+        let name = name.strip_prefix([' ', '*'])?;
+        digest::is_sha256(sha256).then(|| (name.to_owned(), sha256.to_owned()))
+    };
+    let parsed = |text: &str| line(text).with_context(|| format!("{text:?} is no line of it"));
+    let lines = text.lines().map(parsed).collect::<anyhow::Result<_>>();
+    lines.with_context(reading)
+}
+
 /// The digest that lines of `sha256sum` give to a file.
 fn sum<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));

@@ -1,10 +1,13 @@
 //! Where the sources of a profile are: names in the profile and lock, places outside both.
 
 use crate::debian::apt_sources::{ArchiveKind, base_uri};
+use crate::debian::archive::is_flat;
 use crate::images::list;
 use crate::images::reference::Reference;
-use crate::profile::Profile;
 use crate::profile::file::SourceFile;
+use crate::profile::{Profile, package};
+use crate::rewrite::Rewrites;
+use crate::transport::{TransportError, shown};
 use anyhow::{Context, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,6 +17,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     urls: BTreeMap<String, String>,
+    rewrites: Rewrites,
 }
 
 /// How places are chosen: given ones first, then the environment, the profile, and apt's configuration.
@@ -23,6 +27,8 @@ pub struct Places {
     pub given: BTreeMap<String, String>,
     /// `--debian-mirror URL`: for every Debian archive that is not given by name.
     pub debian_mirror: Option<String>,
+    /// Mirrors that are asked before these places.
+    pub rewrites: Rewrites,
 }
 
 impl Sources {
@@ -85,7 +91,13 @@ impl Sources {
         if !missing.is_empty() {
             bail!("{}", missing.join("\n"));
         }
-        Ok(Sources { urls })
+        let dir = profile.dir.canonicalize();
+        let dir = dir.with_context(|| format!("finding {}", profile.dir.display()))?;
+        urls.insert(package::OWN.to_owned(), format!("file://{}", dir.display()));
+        Ok(Sources {
+            urls,
+            rewrites: places.rewrites.clone(),
+        })
     }
 
     /// Every source and registry, with the URL where it is.
@@ -95,12 +107,80 @@ impl Sources {
             .map(|(name, url)| (name.as_str(), url.as_str()))
     }
 
+    /// The URLs of all mirrors.
+    pub fn mirrors(&self) -> impl Iterator<Item = &str> {
+        self.rewrites.mirrors()
+    }
+
+    /// Does `attempt` with one place of an image after the other, until one succeeds: with the URL of a registry,
+    /// and what the image is called there.
+    pub fn try_registries<T>(
+        &self,
+        image: &Reference,
+        mut attempt: impl FnMut(&str, &Reference) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let registry = self.registry(&image.registry);
+        let url = format!("{registry}/{}", image.repository);
+        self.rewrites.try_each(&url, is_unreachable, |place| {
+            if place == url {
+                return attempt(&registry, image);
+            }
+            let (scheme, rest) = place.split_once("://").unwrap_or(("https", place));
+            let (host, repository) = rest.split_once('/').unwrap_or((rest, ""));
+            let there = Reference {
+                repository: repository.to_owned(),
+                ..image.clone()
+            };
+            attempt(&format!("{scheme}://{host}"), &there)
+        })
+    }
+
     /// The URL of the registry `host`.
-    pub fn registry(&self, host: &str) -> String {
-        self.urls
-            .get(host)
-            .cloned()
-            .unwrap_or_else(|| format!("https://{host}"))
+    fn registry(&self, host: &str) -> String {
+        let known = self.urls.get(host);
+        known.map_or(format!("https://{host}"), |url| {
+            url.trim_end_matches('/').to_owned()
+        })
+    }
+
+    /// Does `attempt` with one place of `path` in the source `name` after the other, until one succeeds.
+    pub fn try_each<T>(
+        &self,
+        name: &str,
+        path: &str,
+        attempt: impl FnMut(&str) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let url = self.url(name, path)?;
+        self.rewrites.try_each(&url, is_unreachable, attempt)
+    }
+
+    /// As [`Sources::try_each`], with `None` where there is nothing: the source's own place says so, or all that
+    /// are asked do.
+    pub fn try_each_optional<T>(
+        &self,
+        name: &str,
+        path: &str,
+        mut attempt: impl FnMut(&str) -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<Option<T>> {
+        let own = self.url(name, path)?;
+        let (mut nothing, mut failed) = (false, false);
+        let found = self.try_each(name, path, |url| match attempt(url) {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => {
+                nothing |= url == own;
+                bail!("{} does not exist (404)", shown(url))
+            }
+            Err(error) => {
+                failed = true;
+                Err(error)
+            }
+        });
+        match found {
+            Ok(value) => Ok(Some(value)),
+            Err(_) if nothing || !failed => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
     }
 
     /// The URL of `path` in the source `name`.
@@ -111,6 +191,12 @@ impl Sources {
             .with_context(|| format!("source {name:?} is not declared in the profile"))?;
         Ok(format!("{base}/{}", path.trim_start_matches('/')))
     }
+}
+
+/// Whether a place did not answer.
+fn is_unreachable(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<TransportError>();
+    matches!(cause, Some(TransportError::Io { .. }))
 }
 
 fn locate(
@@ -145,7 +231,11 @@ fn locate(
     let Some(debian) = &source.debian else {
         return Ok(None);
     };
-    let kind = if debian.suite.ends_with("-security") {
+    // What apt has are suites; a folder is somebody's own archive.
+    if debian.suites().any(is_flat) {
+        return Ok(None);
+    }
+    let kind = if debian.suites().any(|suite| suite.ends_with("-security")) {
         ArchiveKind::Security
     } else {
         ArchiveKind::Main

@@ -7,18 +7,37 @@
 //!
 //! A blob is verified when it is written and again when it is read. A partial file is locked while it is
 //! written, so that two fetches of one blob do not mix.
+//!
+//! A store may stand on bundles: their blobs are read in place, and never copied into the folder.
 
+use crate::bundle::Bundle;
 use crate::digest;
 use anyhow::{Context, bail};
+use formats::tree::Content;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A folder of blobs.
 #[derive(Clone, Debug)]
 pub struct Store {
     dir: PathBuf,
+    bundles: Arc<[Bundle]>,
+}
+
+/// What came is not what was locked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{what} is not what was locked: expected sha256 {expected}, {size} bytes; got {found}, {len} bytes"
+)]
+pub struct WrongBytes {
+    what: String,
+    expected: String,
+    size: u64,
+    found: String,
+    len: u64,
 }
 
 /// A download under way: append to `file` from `len` on, then [`Partial::commit`].
@@ -42,7 +61,16 @@ impl Store {
         }
         Ok(Store {
             dir: dir.to_owned(),
+            bundles: Arc::new([]),
         })
+    }
+
+    /// The same store on top of `bundles`: [`Store::content`] looks into them, too.
+    pub fn over(self, bundles: Vec<Bundle>) -> Self {
+        Store {
+            bundles: bundles.into(),
+            ..self
+        }
     }
 
     /// `$XDG_CACHE_HOME/seedbed/store`, or below `~/.cache`.
@@ -81,6 +109,30 @@ impl Store {
         file.seek(SeekFrom::Start(0))
             .with_context(|| format!("reading {}", path.display()))?;
         Ok(file)
+    }
+
+    /// A blob of a bundle or of the folder, verified; `what` names it in messages.
+    pub fn content(&self, sha256: &str, what: &str) -> anyhow::Result<Content> {
+        for bundle in &*self.bundles {
+            if let Some(content) = bundle.blob(sha256) {
+                let reading = || format!("reading {what} from {}", bundle.path().display());
+                let (found, _) = digest::sha256_of(content.reader()).with_context(reading)?;
+                if found != sha256 {
+                    bail!(
+                        "{what} is damaged in {}: it has sha256 {found} instead of {sha256}; copy the bundle again",
+                        bundle.path().display()
+                    );
+                }
+                return Ok(content);
+            }
+        }
+        let file = self.open_verified(sha256, what)?;
+        let meta = file.metadata().with_context(|| format!("reading {what}"))?;
+        Ok(Content::Slice {
+            file: Arc::new(file),
+            offset: 0,
+            len: meta.len(),
+        })
     }
 
     /// Starts or resumes the download of a blob. Waits while another has it, who may have finished it then:
@@ -157,17 +209,24 @@ impl Partial {
             .with_context(|| format!("reading {}", path.display()))?;
         if found != self.sha256 || len != size {
             fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
-            let expected = &self.sha256;
-            bail!(
-                "{what} is not what was locked: expected sha256 {expected}, {size} bytes; got {found}, {len} bytes"
-            );
+            return Err(WrongBytes {
+                what: what.to_owned(),
+                expected: self.sha256,
+                size,
+                found,
+                len,
+            }
+            .into());
         }
         self.file
             .sync_all()
             .with_context(|| format!("syncing {}", path.display()))?;
         let done = self.store.path(&self.sha256);
         fs::rename(&path, &done)
-            .with_context(|| format!("renaming {} to {}", path.display(), done.display()))
+            .with_context(|| format!("renaming {} to {}", path.display(), done.display()))?;
+        let folder = self.store.dir.join("sha256");
+        let synced = File::open(&folder).and_then(|folder| folder.sync_all());
+        synced.with_context(|| format!("syncing {}", folder.display()))
     }
 }
 

@@ -12,7 +12,7 @@ mod loopback;
 mod support;
 
 use builder::digest;
-use loopback::command::{refuse, seedbed_after, succeed};
+use loopback::command::{refuse, seedbed, seedbed_after, succeed};
 use loopback::machine::small_machine;
 use loopback::small::Small;
 use serde_json::Value;
@@ -51,6 +51,7 @@ fn equal_inputs_give_equal_images_however_they_are_built() {
         [
             "SHA256SUMS",
             "manifest.json",
+            "report.html",
             "seedbed-small-amd64.cdx.json",
             "seedbed-small-amd64.qcow2",
             "seedbed-small-amd64.raw",
@@ -232,9 +233,13 @@ fn digests_of_all_results_are_beside_them() {
     let check = |names: &[&str]| {
         let text = fs::read_to_string(small.out().join("SHA256SUMS")).unwrap();
         let listed: Vec<&str> = text.lines().map(|line| &line[66..]).collect();
-        let documents = ["manifest.json", "seedbed-small-amd64.cdx.json"];
+        let documents = [
+            "manifest.json",
+            "report.html",
+            "seedbed-small-amd64.cdx.json",
+        ];
         let last = ["seedbed-small-amd64.spdx.json"];
-        assert_eq!(listed, [&documents, names, &last].concat());
+        assert_eq!(listed, [&documents[..], names, &last].concat());
         let mut sums = assert_cmd::Command::new("sha256sum");
         let check = ["--check", "--strict", "--quiet", "SHA256SUMS"];
         sums.args(check).current_dir(small.out()).assert().success();
@@ -307,4 +312,42 @@ fn bytes_per_sector(disk: &fs::File, report: &Value, partition: &str) -> u16 {
     disk.read_exact_at(&mut field, part["offset"].as_u64().unwrap() + 11)
         .unwrap();
     u16::from_le_bytes(field)
+}
+
+#[test]
+fn an_image_that_a_bios_starts_has_grub_and_the_kernel_as_a_file() {
+    let small = small_machine();
+    small.edit("store: 16}", "store: 16, bios: true}");
+    small.edit("  - grub-pc-bin\n", "");
+    let small = small.done(&["lock", "fetch"]);
+    let missing = "add grub-pc-bin to the profile's packages";
+    refuse(&mut small.command("build"), &[missing]);
+    small.edit(
+        "  - systemd-boot-efi\n",
+        "  - systemd-boot-efi\n  - grub-pc-bin\n",
+    );
+    let small = small.done(&["lock", "fetch", "build"]);
+    let raw = fs::File::open(small.out().join("seedbed-small-amd64.raw")).unwrap();
+    let sector = |number: u64| {
+        let mut bytes = [0; 512];
+        raw.read_exact_at(&mut bytes, number * 512).unwrap();
+        bytes
+    };
+    let (boot, diskboot) = (sector(0), sector(2048));
+    assert_eq!(boot[..4], *b"bbbb");
+    assert_eq!(boot[0x5c..0x64], 2048_u64.to_le_bytes());
+    assert_eq!(boot[440..446], [0; 6], "code goes no further");
+    assert_eq!(diskboot[..4], *b"dddd");
+    assert_eq!(diskboot[0x1f4..0x1fc], 2049_u64.to_le_bytes());
+    assert_eq!(sector(2049)[32..64], [b'l'; 32]);
+    let image = small.out().join("seedbed-small-amd64.raw");
+    let ls = |path: &str| succeed(seedbed(small.dir.path()).arg("ls").arg(&image).arg(path));
+    assert!(!ls("/usr/lib").contains("grub"));
+    let folder = ls("ESP:/EFI/seedbed");
+    let folder = folder.split_whitespace().last().unwrap();
+    let files = ls(&format!("ESP:/EFI/seedbed/{folder}"));
+    assert!(
+        files.contains(" linux") && files.contains(" initrd"),
+        "{files}"
+    );
 }

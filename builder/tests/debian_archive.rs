@@ -6,7 +6,7 @@ use builder::debian::ArchiveReader;
 use builder::debian::archive::{ArchiveSpec, LockedArchive, Opened, Order};
 use builder::debian::date::Date;
 use builder::debian::keyring::Keyring;
-use builder::debian::solve::{LockedPackage, Request, Solution};
+use builder::debian::solve::{Base, LockedPackage, Request, Solution};
 use builder::digest;
 use builder::fixture::archive::{ArchivePlan, FixtureArchive, Flaw};
 use builder::fixture::deb::Deb;
@@ -38,7 +38,8 @@ fn order(requests: &[Request]) -> Order<'_> {
     Order {
         architecture: "amd64",
         requests,
-        essential: false,
+        pins: &[],
+        base: Base::Listed,
         exclude: &[],
     }
 }
@@ -62,6 +63,7 @@ fn read_with(
         suite: "trixie",
         components: &components,
         keyring: &keyring,
+        priority: None,
         max_age: 100 * DAY,
         not_before,
         reader,

@@ -257,7 +257,7 @@ fn open(text: &str, expected: &Expectation<'_>) -> Result<release::Release, Rele
 
 fn expectation(days: i64) -> Expectation<'static> {
     Expectation {
-        suite: "trixie",
+        suite: Some("trixie"),
         now: at(days),
         max_age: 10 * DAY.unsigned_abs(),
         not_before: None,
@@ -292,7 +292,7 @@ fn the_suite_is_the_one_asked_for() {
         let found = open(
             &text(),
             &Expectation {
-                suite,
+                suite: Some(suite),
                 ..expectation(1)
             },
         );

@@ -52,7 +52,19 @@ fn documents_say_what_is_inside() {
     assert_eq!(pause["name"], "registry.example/pause:1");
     assert_eq!(pause["blobs"].as_array().unwrap().len(), 3);
 
-    let spdx = read(&small, "seedbed-small-amd64.spdx.json");
+    let documents = manifest["documents"].as_object().unwrap();
+    let names: Vec<&str> = documents.keys().map(String::as_str).collect();
+    let spdx_name = "seedbed-small-amd64.spdx.json";
+    assert_eq!(
+        names,
+        ["report.html", "seedbed-small-amd64.cdx.json", spdx_name]
+    );
+    for (name, sha256) in documents {
+        let bytes = fs::read(small.out().join(name)).unwrap();
+        assert_eq!(sha256, digest::sha256(&bytes).as_str(), "{name}");
+    }
+
+    let spdx = read(&small, spdx_name);
     let package = find(&spdx["packages"], "name", "system");
     assert_eq!(package["checksums"][0]["checksumValue"], system["sha256"]);
     assert_eq!(

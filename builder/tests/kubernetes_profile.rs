@@ -86,7 +86,7 @@ fn packages_are_locked_as_the_signed_archives_have_them() {
             .debian
             .as_ref()
             .unwrap();
-        let bytes = &upstream.archives[suite.suite.as_str()].files[&package.path];
+        let bytes = &upstream.archives[suite.suites().next().unwrap()].files[&package.path];
         assert_eq!(package.sha256, digest::sha256(bytes), "{}", package.name);
         assert_eq!(package.size, bytes.len() as u64, "{}", package.name);
         let updated = package.name == UPDATED;

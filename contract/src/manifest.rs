@@ -1,6 +1,6 @@
 //! What an image says of itself, at [`crate::paths::MANIFEST`] inside the root file system.
 
-use crate::partition::Arch;
+use crate::partition::{Arch, Partition};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -26,6 +26,8 @@ pub struct Manifest {
     pub image_repository: String,
     /// Every container image of the store: reference to manifest digest (`sha256:…`).
     pub images: BTreeMap<String, String>,
+    /// The partitions that an installed disk begins with, in their order, one after the other.
+    pub partitions: Vec<Partition>,
     /// Our own programs in the image: path to SHA-256 in hexadecimal.
     pub programs: BTreeMap<String, String>,
 }

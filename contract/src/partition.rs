@@ -42,8 +42,9 @@ impl std::fmt::Display for Arch {
     }
 }
 
-/// What a partition is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What a partition is for. Documents have it in capitals, such as `ROOT-VERITY`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING-KEBAB-CASE")]
 pub enum Role {
     /// GRUB's core image, for machines without UEFI.
     BiosBoot,
@@ -108,3 +109,21 @@ impl Role {
         }
     }
 }
+
+/// Every partition begins at a multiple of this many bytes: any flash and RAID stripe is happy with it. The
+/// first begins at the first of them, and as much at the end of the disk is left to the table's copy.
+pub const ALIGNMENT: u64 = 1 << 20;
+
+/// A partition of an installed disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Partition {
+    /// What it is for.
+    pub role: Role,
+    /// Its size in bytes, a multiple of [`ALIGNMENT`].
+    pub bytes: u64,
+}
+
+/// The kernel's argument by which a boot loader without UEFI's variables tells the GUID of the ESP that it came
+/// from; empty if it does not know.
+pub const BOOTED_ESP: &str = "seedbed.esp";

@@ -4,6 +4,7 @@
 //! `Seed` makes sense. Where seeds are looked for is `firstboot`'s business.
 
 pub mod file;
+pub mod install;
 pub mod subnet;
 mod validate;
 
@@ -11,6 +12,7 @@ use crate::document::{self, Faults};
 use crate::guid::Guid;
 use crate::secret::Secret;
 use crate::seed::file::SeedFile;
+use crate::seed::install::Install;
 use crate::seed::subnet::{InterfaceAddress, Subnet};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,6 +45,8 @@ pub struct Seed {
     pub api_server_args: BTreeMap<String, String>,
     /// NTP servers, by name or address.
     pub time_servers: Vec<String>,
+    /// Whether and where the machine is to be installed.
+    pub install: Option<Install>,
 }
 
 /// Which cluster a seed is for.
@@ -192,6 +196,9 @@ impl Seed {
         self.time_servers
             .iter()
             .for_each(|server| line("time.servers", server));
+        if let Some(install) = &self.install {
+            install.explain(&mut line);
+        }
         text
     }
 }

@@ -21,11 +21,16 @@ pub fn manifest(host: &dyn Host) -> Result<Manifest> {
 
 /// The founding seed of the ledger; before there is one, the seed found in this boot.
 pub fn seed(host: &dyn Host) -> Result<Option<Seed>> {
-    let (name, text) = match ledger::seed(host)? {
-        Some(text) => ("the ledger's seed.yaml", Some(text)),
-        None => ("seed.yaml", host.read_text(FOUND_SEED)?),
-    };
-    text.map(|text| parse(name, &text)).transpose()
+    let text = seed_text(host)?;
+    text.map(|text| parse("seed.yaml", &text)).transpose()
+}
+
+/// The text of that seed.
+pub fn seed_text(host: &dyn Host) -> Result<Option<String>> {
+    match ledger::seed(host)? {
+        Some(text) => Ok(Some(text)),
+        None => host.read_text(FOUND_SEED),
+    }
 }
 
 /// Parses, with all faults in one error.

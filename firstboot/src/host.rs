@@ -11,6 +11,7 @@ pub mod http;
 mod linux;
 pub mod mounts;
 
+use std::fs::File;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -68,6 +69,9 @@ pub trait Host: Sync {
 
     /// `len` bytes at `offset` of a file or block device.
     fn read_at(&self, path: &str, offset: u64, len: usize) -> Result<Vec<u8>>;
+
+    /// Opens a whole disk or a device on it; to `write`, only if nobody else uses it.
+    fn open_disk(&self, path: &str, write: bool) -> Result<File>;
 
     /// Replaces the file at once: temporary file, fsync, rename, fsync of the directory.
     fn write(&self, path: &str, mode: u32, bytes: &[u8]) -> Result<()>;

@@ -8,6 +8,7 @@ pub mod engine;
 pub mod facts;
 pub mod host;
 pub mod initrd;
+pub mod install;
 pub mod journal;
 pub mod kubeadm;
 pub mod ledger;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use firstboot::host::{Host, Linux};
+use firstboot::machine::loader;
 use firstboot::{initrd, peers, phases, registry, service, snapshotter, status};
 
 /// Turns a machine that booted a Seedbed image, and a seed, into a Kubernetes node.
@@ -42,6 +43,18 @@ enum Command {
         /// The folder of the socket.
         #[arg(long, default_value = snapshotter::RUN)]
         run: PathBuf,
+    },
+    /// Succeed if the machine may have been started from this disk (udev's rules).
+    #[command(hide = true)]
+    IsBooted {
+        /// The disk's name, such as `sda`.
+        disk: String,
+    },
+    /// Show the partitions of a CD that the machine was started from (in the initrd only).
+    #[command(hide = true)]
+    AttachCd {
+        /// The CD's device.
+        device: String,
     },
     /// Say that this machine could not start (emergency.service, which then restarts it).
     #[command(hide = true)]
@@ -85,6 +98,15 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Initrd => initrd::prepare(host, &|line| println!("seedbed: {line}")),
         Command::Registry { store, listen } => registry::run(store, *listen),
         Command::Snapshotter { store, root, run } => snapshotter::run(store, root, run),
+        Command::IsBooted { disk } => {
+            let name = disk.trim_start_matches("/dev/");
+            anyhow::ensure!(
+                loader::is_booted(host, name)?,
+                "the machine was not started from {name}"
+            );
+            Ok(())
+        }
+        Command::AttachCd { device } => loader::attach_cd(host, device),
         Command::GiveUp => {
             service::give_up(host);
             Ok(())

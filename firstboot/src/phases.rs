@@ -10,6 +10,7 @@ pub mod etcd;
 pub mod etcd_certificates;
 pub mod identity;
 pub mod images;
+pub mod install;
 pub mod kubeadm;
 pub mod kubelet;
 pub mod network;
@@ -30,8 +31,9 @@ pub const FOUNDER: &[&dyn Phase] = &[
     &clock::Clock,
     &seed::SeedPhase,
     &network::Configuration,
-    &disks::Disks,
     &store::Store,
+    &install::Install,
+    &disks::Disks,
     &identity::IdentityPhase,
     &cni::PodRange,
     &paths::Paths,

@@ -1,14 +1,17 @@
-//! Bytes to values and back: erofs, dm-verity, FAT, GPT, cpio, PE/UKI, and disk images: qcow2, vmdk,
-//! VHD, VHDX, seekable zstd.
+//! Bytes to values and back: erofs, dm-verity, FAT, GPT, cpio, PE/UKI, GRUB for BIOS, ISO 9660, and disk images:
+//! qcow2, vmdk, VHD, VHDX, seekable zstd.
 //!
 //! Nothing here knows a clock, randomness, a process or the network, and nothing panics on bad input.
 
 mod bytes;
+mod civil;
 pub mod cpio;
 pub mod disk;
 pub mod erofs;
 pub mod fat;
 pub mod gpt;
+pub mod grub;
+pub mod iso9660;
 pub mod ova;
 pub mod pe;
 pub mod qcow2;

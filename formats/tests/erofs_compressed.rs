@@ -11,6 +11,8 @@ mod erofs_utils;
 mod image;
 #[path = "support/referee.rs"]
 mod referee;
+#[path = "support/unpacked.rs"]
+mod unpacked;
 
 use formats::erofs::read::{FileType, Image, Layout};
 use formats::erofs::{self, Compression, Contents, Error, Options, dump};

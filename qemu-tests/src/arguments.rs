@@ -43,13 +43,17 @@ pub fn arguments(
             line.add("-machine", "q35,pflash0=code,pflash1=variables");
         }
     }
+    let (first_disk, first_cd) = match spec.cds_first {
+        false => (0, spec.disks.len()),
+        true => (spec.cds.len(), 0),
+    };
     for (i, disk) in spec.disks.iter().enumerate() {
         let node = format!("disk{i}");
         line.blockdev(json!({
             "driver": disk.format.name(), "node-name": node, "discard": "unmap", "file": file(&disk.path),
         }));
         line.device(
-            json!({ "driver": "virtio-blk-pci", "drive": node, "serial": node, "bootindex": i }),
+            json!({ "driver": "virtio-blk-pci", "drive": node, "serial": node, "bootindex": first_disk + i }),
         );
     }
     for (i, cd) in spec.cds.iter().enumerate() {
@@ -57,14 +61,16 @@ pub fn arguments(
         line.blockdev(
             json!({ "driver": "raw", "node-name": node, "read-only": true, "file": file(cd) }),
         );
-        let index = spec.disks.len() + i;
+        let index = first_cd + i;
         line.device(json!({ "driver": "ide-cd", "drive": node, "bus": format!("ide.{i}"), "bootindex": index }));
     }
     line.device(json!({ "driver": "qemu-xhci", "id": "usb" }));
     for (i, stick) in spec.sticks.iter().enumerate() {
         let node = format!("stick{i}");
         line.blockdev(stick_node(stick, &node));
-        line.device(stick_device(&node));
+        let mut device = stick_device(&node);
+        device["bootindex"] = json!(spec.disks.len() + spec.cds.len() + i);
+        line.device(device);
     }
     for (i, nic) in spec.nics.iter().enumerate() {
         let id = format!("net{i}");

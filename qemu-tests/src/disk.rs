@@ -71,6 +71,16 @@ impl Disk {
         })
     }
 
+    /// A disk of `gib` GiB at `path` with nothing on it.
+    pub fn blank(path: &Path, gib: u32) -> anyhow::Result<Self> {
+        let create = Tool::new("qemu-img").args(["create", "-q", "-f", "qcow2"]);
+        create.arg(path).arg(format!("{gib}G")).run()?;
+        Ok(Disk {
+            path: path.to_owned(),
+            format: Format::Qcow2,
+        })
+    }
+
     /// A copy of this disk as it is now. The machine that has it must be stopped.
     pub fn copy(&self, path: &Path) -> anyhow::Result<Self> {
         fs::copy(&self.path, path).with_context(|| {
@@ -98,6 +108,19 @@ impl Stick {
         let file = allocate(path)?;
         write_fat(&file, 0, STICK, files)
             .with_context(|| format!("writing stick {}", path.display()))?;
+        Ok(Stick {
+            path: path.to_owned(),
+            broken: false,
+        })
+    }
+
+    /// A stick of `gib` GiB that `image` was written to, byte for byte.
+    pub fn written(image: &Path, path: &Path, gib: u64) -> anyhow::Result<Self> {
+        let copied = fs::copy(image, path)
+            .and_then(|_| File::options().write(true).open(path))
+            .and_then(|stick| stick.set_len(gib << 30));
+        copied
+            .with_context(|| format!("writing {} to stick {}", image.display(), path.display()))?;
         Ok(Stick {
             path: path.to_owned(),
             broken: false,

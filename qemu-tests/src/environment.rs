@@ -1,6 +1,6 @@
 //! What the tests are given: an image and programs, by environment variables.
 //!
-//! `SEEDBED_IMAGE` is a raw or qcow2 image, `SEEDBED_KUBECTL` a `kubectl` of the image's Kubernetes version,
+//! `SEEDBED_IMAGE` is a raw or qcow2 image, `SEEDBED_ISO` the same as an ISO, `SEEDBED_KUBECTL` a `kubectl` of the image's Kubernetes version,
 //! `SEEDBED_BIN` the `seedbed` command. Without an image a test prints `SKIP` and its reason and counts as
 //! skipped; with `SEEDBED_REQUIRE_IMAGE=1` it fails instead. Tests that take hours also want `SEEDBED_LONG=1`,
 //! and append what they found to `SEEDBED_LONG_RESULTS`.
@@ -43,6 +43,11 @@ impl Environment {
             seedbed: file("SEEDBED_BIN")?,
         })
     }
+}
+
+/// The image as an ISO. It is never written.
+pub fn iso() -> anyhow::Result<PathBuf> {
+    file("SEEDBED_ISO")
 }
 
 /// The file to which `test`, which takes hours, appends its results. `None`, after a line that says so, if such

@@ -42,6 +42,8 @@ pub struct Spec {
     pub disks: Vec<Disk>,
     /// CDs.
     pub cds: Vec<PathBuf>,
+    /// Whether firmware tries the CDs before the disks.
+    pub cds_first: bool,
     /// USB sticks that are in at power-on.
     pub sticks: Vec<Stick>,
     /// Network cards.
@@ -60,6 +62,7 @@ impl Spec {
             memory_mib: 4096,
             disks: Vec::new(),
             cds: Vec::new(),
+            cds_first: false,
             sticks: Vec::new(),
             nics: Vec::new(),
         }

@@ -4,7 +4,7 @@ use super::outputs::{self, Format, Identity};
 use super::stages::Stages;
 use super::{Inputs, Report, compressed};
 use crate::digest;
-use crate::disk::{DiskPlan, Slot};
+use crate::disk::{self, DiskPlan, Purpose, Slot};
 use crate::output::Unfinished;
 use crate::output::bounded::Bounded;
 use anyhow::Context;
@@ -13,10 +13,11 @@ use contract::partition::Role;
 use formats::gpt::SectorSize;
 use formats::tree::{Content, Kind, Tree};
 use formats::verity::HashTree;
-use formats::{erofs, fat, gpt};
+use formats::{erofs, fat, gpt, grub};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,8 +38,8 @@ pub(super) struct Disk<'a> {
     plan: DiskPlan,
     sector_size: SectorSize,
     raw: Unfinished,
-    /// Partition GUIDs that came from root hashes.
-    guids: BTreeMap<Role, Guid>,
+    /// What was written of store and root.
+    verified: BTreeMap<Role, Verified>,
     bytes: BTreeMap<String, u64>,
 }
 
@@ -55,8 +56,12 @@ impl<'a> Disk<'a> {
             SectorSize::B512 => "",
             SectorSize::B4096 => "-4k",
         };
+        let format = match plan.purpose {
+            Purpose::Installed => Format::Raw,
+            Purpose::Medium => Format::Iso,
+        };
         let path = out.join(format!(
-            "seedbed-{}-{}{kind}.raw",
+            "seedbed-{}-{}{kind}.{format}",
             inputs.profile.name, inputs.arch
         ));
         let raw = Unfinished::create(&path)?;
@@ -68,7 +73,7 @@ impl<'a> Disk<'a> {
             plan,
             sector_size,
             raw,
-            guids: BTreeMap::new(),
+            verified: BTreeMap::new(),
             bytes: BTreeMap::new(),
         })
     }
@@ -117,11 +122,7 @@ impl<'a> Disk<'a> {
 
     /// Notes what was written into the slot of `role` and the one beside it, for the partition table.
     pub(super) fn add(&mut self, role: Role, written: &Verified) {
-        // The two halves of the root hash: systemd finds data and hash tree by them (UAPI.2).
-        let hash = written.root_hash;
-        let half = |from: usize| Guid::from_bytes(std::array::from_fn(|i| hash[from + i]));
-        self.guids
-            .extend([(role, half(0)), (beside(role), half(16))]);
+        self.verified.insert(role, written.clone());
         self.bytes.insert(role.label().to_lowercase(), written.size);
     }
 
@@ -133,16 +134,22 @@ impl<'a> Disk<'a> {
         out: &mut dyn Write,
     ) -> anyhow::Result<()> {
         for (role, len) in written.parts(role) {
-            let reading = || format!("reading the {} partition", role.label());
-            let file = self.raw.file().try_clone().with_context(reading)?;
-            let part = Content::Slice {
-                file: Arc::new(file),
-                offset: self.plan.slot(role).offset,
-                len,
-            };
-            io::copy(&mut part.reader(), out).with_context(reading)?;
+            self.copy_part(role, len, out)?;
         }
         Ok(())
+    }
+
+    /// Copies the first `len` bytes of a partition to `out`.
+    fn copy_part(&self, role: Role, len: u64, out: &mut dyn Write) -> anyhow::Result<()> {
+        let reading = || format!("reading the {} partition", role.label());
+        let file = self.raw.file().try_clone().with_context(reading)?;
+        let part = Content::Slice {
+            file: Arc::new(file),
+            offset: self.plan.slot(role).offset,
+            len,
+        };
+        part.read_chunks(0, anyhow::Error::new, |_, bytes| Ok(out.write_all(bytes)?))
+            .with_context(|| format!("copying the {} partition", role.label()))
     }
 
     /// Writes what [`Disk::copy_out`] gave; `kept` may be longer.
@@ -165,6 +172,36 @@ impl<'a> Disk<'a> {
         Ok(())
     }
 
+    /// Starts a medium with the store and the root of this disk, below `out`.
+    pub(super) fn medium(&self, out: &Path) -> anyhow::Result<Disk<'a>> {
+        let of = |part: &str| self.bytes.get(part).copied().unwrap_or_default();
+        let plan = disk::medium(of("esp"), of("store"), of("root"));
+        let mut medium = Disk::create(self.inputs, plan, SectorSize::B512, out)?;
+        for (role, written) in &self.verified {
+            for (role, len) in written.parts(*role) {
+                let mut out = Bounded::new(medium.raw.file(), medium.plan.slot(role));
+                self.copy_part(role, len, &mut out)?;
+            }
+            medium.add(*role, written);
+        }
+        Ok(medium)
+    }
+
+    /// Where everything is.
+    pub(super) fn plan(&self) -> &DiskPlan {
+        &self.plan
+    }
+
+    /// Seconds since 1970 that every file of it has.
+    pub(super) fn epoch(&self) -> i64 {
+        self.inputs.epoch
+    }
+
+    /// The file, if nothing else is to be made of it.
+    pub(super) fn into_file(self) -> Unfinished {
+        self.raw
+    }
+
     /// Writes the EFI system partition.
     pub(super) fn write_esp(&mut self, tree: &Tree) -> anyhow::Result<()> {
         let size = |node: &formats::tree::Node| match &node.kind {
@@ -174,7 +211,7 @@ impl<'a> Disk<'a> {
         let bytes = tree.iter().map(|(_, node)| size(node)).sum();
         self.plan.check_esp(bytes)?;
         self.bytes.insert("esp".into(), bytes);
-        self.write_fat(Role::Esp, fat::Kind::Fat32, tree)
+        self.write_fat(Role::Esp, self.plan.esp_kind(), tree)
     }
 
     /// Writes the partition that seeds are dropped on.
@@ -201,6 +238,25 @@ impl<'a> Disk<'a> {
             .with_context(writing)
     }
 
+    /// The number of the partition of `role`, from 1.
+    pub(super) fn number(&self, role: Role) -> usize {
+        let before = self.plan.slots.iter().take_while(|slot| slot.role != role);
+        before.count() + 1
+    }
+
+    /// Writes what a BIOS starts: code into the first sector, the core image into its partition.
+    pub(super) fn write_bios(&self, parts: &grub::Parts, core: &grub::Core) -> anyhow::Result<()> {
+        let writing = || format!("writing the {} partition", Role::BiosBoot.label());
+        let slot = self.plan.slot(Role::BiosBoot);
+        let sector = self.sector_size.bytes();
+        let made = grub::for_disk(parts, core, slot.offset / sector, slot.size / sector)
+            .with_context(writing)?;
+        let mut out = Bounded::new(self.raw.file(), slot);
+        out.write_all(&made.partition).with_context(writing)?;
+        let written = self.raw.file().write_all_at(&made.boot_code, 0);
+        written.context("writing the boot code")
+    }
+
     /// Writes the partition table: the last step that makes the disk one.
     pub(super) fn write_table(&mut self) -> anyhow::Result<()> {
         let sector = self.sector_size.bytes();
@@ -216,15 +272,16 @@ impl<'a> Disk<'a> {
         let disk = *self.disk_guid().as_bytes();
         let table = gpt::Table::new(disk, self.sector_size, self.plan.size / sector, entries);
         for (offset, bytes) in table.write().context("planning the partition table")? {
-            let written = std::os::unix::fs::FileExt::write_all_at(self.raw.file(), &bytes, offset);
+            let written = self.raw.file().write_all_at(&bytes, offset);
             written.context("writing the partition table")?;
         }
         Ok(())
     }
 
-    /// Writes the results, the disk in all of `formats`.
+    /// Writes the results: the disk in all of `formats`, and `medium` if there is one.
     pub(super) fn finish(
         self,
+        medium: Option<Unfinished>,
         formats: &BTreeSet<Format>,
         stages: &mut Stages,
     ) -> anyhow::Result<Report> {
@@ -236,7 +293,7 @@ impl<'a> Disk<'a> {
         Ok(Report {
             profile: self.inputs.profile.name.clone(),
             arch: self.inputs.arch.to_string(),
-            outputs: outputs::write(self.raw, formats, &identity, stages)?,
+            outputs: outputs::write(self.raw, medium, formats, &identity, stages)?,
             unchanged: false,
             root_hash: String::new(),
             store_hash: String::new(),
@@ -250,8 +307,19 @@ impl<'a> Disk<'a> {
     }
 
     fn guid(&self, role: Role) -> Guid {
+        // The two halves of the root hash: systemd finds data and hash tree by them (UAPI.2).
+        let half = |of: Role, from: usize| {
+            let hash = self.verified.get(&of)?.root_hash;
+            Some(Guid::from_bytes(std::array::from_fn(|i| hash[from + i])))
+        };
+        let from_hash = match role {
+            Role::Root | Role::Store => half(role, 0),
+            Role::RootVerity => half(Role::Root, 16),
+            Role::StoreVerity => half(Role::Store, 16),
+            _ => None,
+        };
         let derived = || Guid::derived(self.identifier(&format!("partition {}", role.label())));
-        self.guids.get(&role).copied().unwrap_or_else(derived)
+        from_hash.unwrap_or_else(derived)
     }
 
     /// Sixteen bytes that the lock, the architecture and `label` alone decide.

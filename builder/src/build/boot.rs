@@ -1,15 +1,15 @@
 //! What the firmware loads: systemd-boot, and one unified kernel image that holds kernel, initrd and the
 //! command line with the root's hash.
 
-use super::{Inputs, microcode};
+use super::{Inputs, bios, microcode};
 use crate::contents::File;
-use crate::digest::{HashWriter, hex};
+use crate::digest::HashWriter;
 use crate::initrd;
 use crate::overlay;
 use anyhow::{Context, bail};
 use contract::partition::Arch;
 use formats::tree::{Content, Kind, Tree};
-use formats::{cpio, uki};
+use formats::{cpio, grub, uki};
 use std::io::{self, BufWriter};
 use std::sync::Arc;
 
@@ -20,9 +20,11 @@ const LEVEL: i32 = 9;
 pub(super) struct Firmware {
     loader: Content,
     stub: Content,
-    linux: Content,
+    pub(super) linux: Content,
     /// What processors are to be patched with, as an archive in front of the initrd.
-    microcode: Option<Content>,
+    pub(super) microcode: Option<Content>,
+    /// What GRUB is composed from, if a BIOS is to start the image.
+    pub(super) grub: Option<grub::Parts>,
     /// The kernel's version, as its modules' folder is called.
     pub(super) version: String,
 }
@@ -62,6 +64,7 @@ pub(super) fn take(inputs: &Inputs<'_>, root: &mut Tree) -> anyhow::Result<Firmw
             "a linux-image package",
         )?,
         microcode: microcode::take(root)?,
+        grub: bios::take(inputs, root)?,
         version,
     };
     keep_configuration(root, &firmware.version)?;
@@ -122,11 +125,11 @@ pub(super) fn esp(
     inputs: &Inputs<'_>,
     firmware: &Firmware,
     initrd: &Content,
-    root_hash: &[u8],
+    cmdline: &str,
 ) -> anyhow::Result<Tree> {
     let parts = uki::Parts {
         os_release: os_release(inputs).into_bytes().into(),
-        cmdline: command_line(&hex(root_hash), &inputs.parts.kernel_arguments),
+        cmdline: cmdline.to_owned(),
         uname: firmware.version.clone(),
         kernel: firmware.linux.clone(),
         initrd: initrd.clone(),
@@ -172,7 +175,7 @@ pub(super) fn esp(
 }
 
 /// The kernel's command line. What mounts the root comes first, so that nobody overrides it by accident.
-fn command_line(root_hash: &str, more: &[String]) -> String {
+pub(super) fn command_line(root_hash: &str, more: &[String]) -> String {
     let fixed = format!(
         "root=/dev/mapper/root rootfstype=erofs ro roothash={root_hash} systemd.gpt_auto=no"
     );

@@ -43,16 +43,18 @@ pub(super) fn check(formats: &BTreeSet<Format>, sector_size: SectorSize) -> anyh
     }
 }
 
-/// Writes the disk in `raw` in all of `formats`; gives the results with their SHA-256. Each format is a stage.
+/// Writes the disk in `raw` in all of `formats`; gives the results, `medium` with them, with their SHA-256.
+/// Each format is a stage.
 pub(super) fn write(
     raw: Unfinished,
+    medium: Option<Unfinished>,
     formats: &BTreeSet<Format>,
     identity: &Identity,
     stages: &mut Stages,
 ) -> anyhow::Result<BTreeMap<PathBuf, String>> {
     let extents = data_extents(raw.file()).context("finding the data of the disk image")?;
-    let mut results = Vec::new();
-    for format in formats.iter().filter(|format| **format != Format::Raw) {
+    let mut results: Vec<Unfinished> = medium.into_iter().collect();
+    for format in formats.iter().filter(|format| format.is_converted()) {
         let out = Unfinished::create(&raw.path().with_extension(format.ending()))?;
         let writing = || format!("writing {}", out.path().display());
         let disk = Disk::with_extents(raw.file(), extents.clone()).with_context(writing)?;

@@ -121,6 +121,7 @@ fn manifest(inputs: &Inputs<'_>, images: &BTreeMap<String, String>) -> anyhow::R
         pause: inputs.profile.pause.clone(),
         image_repository: inputs.profile.image_repository.clone(),
         images: images.clone(),
+        partitions: disk::plan(&inputs.profile.disk).partitions(),
         programs: BTreeMap::from([(paths::FIRSTBOOT.to_owned(), firstboot)]),
     })
 }

@@ -16,7 +16,6 @@ use contract::paths;
 use formats::tree::{Content, Kind, Metadata, Node, Tree};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// The store's partition as it was written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -172,16 +171,10 @@ fn pulled_image(
     pulled: &PulledImage,
 ) -> anyhow::Result<Image> {
     let blob = |locked: &crate::lock::LockedBlob| {
-        let file = store.open_verified(&locked.sha256, &format!("blob of {reference}"))?;
-        let content = Content::Slice {
-            file: Arc::new(file),
-            offset: 0,
-            len: locked.size,
-        };
         anyhow::Ok(Blob {
             media_type: locked.media_type.clone(),
             sha256: locked.sha256.clone(),
-            content,
+            content: store.content(&locked.sha256, &format!("blob of {reference}"))?,
         })
     };
     let blobs = pulled

@@ -1,6 +1,7 @@
 //! The command line, declared. Its help text is the reference that `docs/cli.md` is generated from.
 
 use crate::build;
+use crate::rewrite::Rule;
 use anyhow::Context;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use contract::partition::Arch;
@@ -30,6 +31,8 @@ pub enum Command {
     Fetch(FetchArgs),
     /// List the container images of a profile's store, and what names each of them.
     Images(ImagesArgs),
+    /// Write one file with everything that a lock names, to build from where no network is.
+    Bundle(BundleArgs),
     /// Bake images from a locked profile: no root, no network, no other program.
     Build(BuildArgs),
     /// Show what a disk image holds: partitions, packages, container images, kernel arguments, sizes.
@@ -38,13 +41,17 @@ pub enum Command {
     Ls(LsArgs),
     /// Print a file inside an image.
     Cat(CatArgs),
-    /// Show what differs between two images.
+    /// Show what differs between two images, or between two locks.
     Diff(DiffArgs),
     /// Check an image: its signature, its digest, every block, and that it can be built again.
     Verify(VerifyArgs),
     /// Make keys that sign what a build gives.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Put a build's outputs into a registry, as an OCI artifact.
+    Push(PushArgs),
+    /// Take a build's outputs out of a registry, and verify each.
+    Pull(PullArgs),
     /// Make and check seeds.
     #[command(subcommand)]
     Seed(SeedCommand),
@@ -80,6 +87,13 @@ pub struct PlaceArgs {
     /// Where Debian archives are [default: where this host's apt takes them from].
     #[arg(long, value_name = "URL", env = "SEEDBED_DEBIAN_MIRROR")]
     pub debian_mirror: Option<String>,
+    /// Ask URL first for everything whose URL begins with FROM, a host with or without the beginning of a path; may be
+    /// given several times, and comes before what the file of mirrors says.
+    #[arg(long = "rewrite", value_name = "FROM=URL")]
+    pub rewrites: Vec<Rule>,
+    /// The file of mirrors [default: seedbed/mirrors.yaml below the user's configuration folder].
+    #[arg(long, value_name = "FILE", env = "SEEDBED_MIRRORS")]
+    pub mirrors: Option<PathBuf>,
 }
 
 /// Where blobs are kept.
@@ -108,14 +122,25 @@ pub struct LockArgs {
     /// Where a file's publisher gives no digest, lock the file as it is today.
     #[arg(long)]
     pub trust_on_first_use: bool,
+    /// Resolve this alone, with what has to move with it, and keep the rest of the lock: a package, the path of a file
+    /// of the profile, or the name of an image. May be given several times.
+    #[arg(long, value_name = "NAME", conflicts_with = "check")]
+    pub update: Vec<String>,
 }
 
 /// `seedbed fetch`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct FetchArgs {
-    /// The profile.
-    #[command(flatten)]
-    pub profile: ProfileArgs,
+    /// The folder that holds profile.yaml.
+    #[arg(required_unless_present = "bundle")]
+    pub profile: Option<PathBuf>,
+    /// Take the blobs of this bundle into the store; - is standard input. With a profile, what is missing then is
+    /// fetched. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Vec<PathBuf>,
+    /// Ask nobody, and fail if the store lacks something.
+    #[arg(long)]
+    pub offline: bool,
     /// Where sources are.
     #[command(flatten)]
     pub places: PlaceArgs,
@@ -141,12 +166,39 @@ pub struct ImagesArgs {
     pub json: bool,
 }
 
-/// `seedbed build`.
+/// `seedbed bundle`.
 #[derive(Clone, Debug, ClapArgs)]
-pub struct BuildArgs {
+pub struct BundleArgs {
     /// The profile.
     #[command(flatten)]
     pub profile: ProfileArgs,
+    /// Leave out what this lock names, too: a lock, or the folder of a profile.
+    #[arg(long, value_name = "LOCK")]
+    pub since: Option<PathBuf>,
+    /// The file to write; - is standard output [default: seedbed-NAME.bundle.tar].
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Where blobs are kept.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `seedbed build`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct BuildArgs {
+    /// The folder that holds profile.yaml.
+    #[arg(required_unless_present = "bundle")]
+    pub profile: Option<PathBuf>,
+    /// Build from this bundle: its profile, its lock and its blobs. One that was made with --since needs those that it
+    /// was made after, in any order.
+    #[arg(long, value_name = "FILE", conflicts_with = "profile")]
+    pub bundle: Vec<PathBuf>,
+    /// Make no connection and ask no name server. A build never does; this says so in a script.
+    #[arg(long)]
+    pub offline: bool,
     /// What to write.
     #[arg(long, value_delimiter = ',', default_value = "raw")]
     pub format: Vec<Format>,
@@ -218,7 +270,7 @@ pub struct CatArgs {
 /// `seedbed diff`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct DiffArgs {
-    /// An image, raw or qcow2.
+    /// An image in any format, a lock, or the folder of a profile.
     pub before: PathBuf,
     /// Another one.
     pub after: PathBuf,
@@ -261,6 +313,38 @@ pub enum KeysCommand {
     },
 }
 
+/// `seedbed push`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct PushArgs {
+    /// A folder that build wrote to, of which all is pushed that SHA256SUMS lists, with SHA256SUMS and its signature;
+    /// or files.
+    #[arg(required = true, value_name = "DIR|FILE")]
+    pub paths: Vec<PathBuf>,
+    /// Where to: REGISTRY/REPOSITORY:TAG. What the registry has already is not sent again. TLS is a must, except on
+    /// loopback addresses, where there is none.
+    #[arg(long, value_name = "REFERENCE")]
+    pub to: String,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `seedbed pull`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct PullArgs {
+    /// What to take: REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@sha256:DIGEST.
+    pub reference: String,
+    /// The folder to write to. Files that are there already are left alone; one with other contents stops the pull.
+    #[arg(long, short, default_value = "out", value_name = "DIR")]
+    pub output: PathBuf,
+    /// Take what is for this architecture alone [default: everything].
+    #[arg(long)]
+    pub arch: Option<ArchArg>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// An output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Format {
@@ -269,6 +353,8 @@ pub enum Format {
     /// The same, compressed with zstd in frames that can be read one by one: to be sent.
     #[value(name = "raw.zst")]
     RawZst,
+    /// For sticks, CDs and virtual media, as small as its contents: starts machines, and installs them.
+    Iso,
     /// For QEMU 5.1 and later, libvirt, Proxmox and OpenStack, compressed with zstd.
     Qcow2,
     /// The same compressed with deflate, for older hosts and clouds that know no other.
@@ -289,6 +375,7 @@ impl From<Format> for build::Format {
         match arg {
             Format::Raw => build::Format::Raw,
             Format::RawZst => build::Format::RawZst,
+            Format::Iso => build::Format::Iso,
             Format::Qcow2 => build::Format::Qcow2,
             Format::Qcow2Deflate => build::Format::Qcow2Deflate,
             Format::Vmdk => build::Format::Vmdk,

@@ -1,8 +1,9 @@
-//! `seedbed check`, `lock`, `fetch` and `build`.
+//! `seedbed check`, `fetch` and `build`.
 
 use crate::build::{self, Request};
 use crate::cache::Cache;
-use crate::cli::args::{BuildArgs, FetchArgs, LockArgs, PlaceArgs, ProfileArgs, StoreArgs};
+use crate::cli::args::{BuildArgs, FetchArgs, PlaceArgs, ProfileArgs, StoreArgs};
+use crate::cli::bundle;
 use crate::debian::date::Date;
 use crate::documents;
 use crate::fetch;
@@ -14,6 +15,7 @@ use crate::lock::resolve::Asked;
 use crate::lock::{self, Lock};
 use crate::profile::{self, Profile};
 use crate::progress::{Mode, Progress, size};
+use crate::rewrite::Rewrites;
 use crate::source::{Places, Sources};
 use crate::store::Store;
 use crate::transport::access::Access;
@@ -39,57 +41,30 @@ pub(super) fn check(args: ProfileArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn lock(args: LockArgs) -> anyhow::Result<()> {
-    let profile = profile::read(&args.profile.profile)?;
-    let sources = locate(&profile, args.places)?;
-    let path = lock::path(&profile);
-    let old = lock::read_any(&path)?;
+pub(super) fn fetch(args: FetchArgs) -> anyhow::Result<()> {
     let store = open_store(args.store)?;
-    let transport = transport(&profile, &sources)?;
-    let registries = Registries::new(&sources, &transport, Credentials::from_environment());
-    let new = lock::resolve::resolve(
-        &profile,
-        &sources,
-        &transport,
-        &registries,
-        &store,
-        &Asked {
-            old: old.as_ref(),
-            now: now()?,
-            trust_on_first_use: args.trust_on_first_use,
-        },
-    )?;
-    let changes = old
-        .as_ref()
-        .map(|old| lock::compare::changes(old, &new))
-        .unwrap_or_default();
-    for change in &changes {
-        println!("{change}");
-    }
-    if args.check {
-        if old.as_ref() != Some(&new) {
-            bail!(
-                "{} is not what the profile resolves to today: run `seedbed lock`",
-                path.display()
-            );
+    for path in &args.bundle {
+        let summary = bundle::import(path, &store)?;
+        if !args.json {
+            let (copied, blobs, path) = (summary.copied, summary.blobs, path.display());
+            println!("{copied} of {blobs} blobs taken from {path}; the rest was in the store");
         }
-        println!("{} is up to date", path.display());
+    }
+    let Some(folder) = &args.profile else {
+        return Ok(());
+    };
+    let profile = profile::read(folder)?;
+    let lock = lock::read(&profile)?;
+    lock::own::verify(&profile, &lock)?;
+    if args.offline {
+        let all = fetch::everything(&lock, &profile.arch);
+        fetch::offline(&all, &store)?;
+        if !args.json {
+            println!("all {} blobs are in the store", all.len());
+        }
         return Ok(());
     }
-    let written = lock::write(&path, &new)?;
-    println!(
-        "{}: {}",
-        path.display(),
-        if written { "written" } else { "unchanged" }
-    );
-    Ok(())
-}
-
-pub(super) fn fetch(args: FetchArgs) -> anyhow::Result<()> {
-    let profile = profile::read(&args.profile.profile)?;
     let sources = locate(&profile, args.places)?;
-    let lock = lock::read(&profile)?;
-    let store = open_store(args.store)?;
     let mode = Mode::choose(args.json);
     let items = fetch::plan(&lock, &profile.arch);
     let transport = transport(&profile, &sources)?;
@@ -139,8 +114,16 @@ fn fetch_images(
 }
 
 pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
-    let profile = profile::read(&args.profile.profile)?;
-    let lock = lock::read(&profile)?;
+    let Inputs {
+        profile,
+        lock,
+        store,
+        _unpacked,
+    } = inputs(
+        args.profile.as_deref(),
+        &args.bundle,
+        open_store(args.store)?,
+    )?;
     let firstboot = match args.firstboot {
         Some(path) => path,
         None => beside_this_program("firstboot")?,
@@ -150,7 +133,6 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
     } else {
         args.arch.iter().map(|arch| (*arch).into()).collect()
     };
-    let store = open_store(args.store)?;
     let cache = match (args.no_cache, args.cache) {
         (true, _) => Cache::none(),
         (false, Some(dir)) => Cache::open(&dir)?,
@@ -196,8 +178,32 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a build takes from a profile's folder, or from bundles.
+pub(super) struct Inputs {
+    pub(super) profile: Profile,
+    pub(super) lock: Lock,
+    pub(super) store: Store,
+    /// The folder of a bundle's profile, while it is needed.
+    pub(super) _unpacked: Option<tempfile::TempDir>,
+}
+
+fn inputs(folder: Option<&Path>, bundles: &[PathBuf], store: Store) -> anyhow::Result<Inputs> {
+    let Some(folder) = folder else {
+        return bundle::open(bundles, store);
+    };
+    let profile = profile::read(folder)?;
+    let lock = lock::read(&profile)?;
+    lock::own::verify(&profile, &lock)?;
+    Ok(Inputs {
+        profile,
+        lock,
+        store,
+        _unpacked: None,
+    })
+}
+
 /// The present: the one place of the builder that asks a clock, to tell expired archives from fresh ones.
-fn now() -> anyhow::Result<Date> {
+pub(super) fn now() -> anyhow::Result<Date> {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .context("this host's clock is before 1970")?;
@@ -206,13 +212,14 @@ fn now() -> anyhow::Result<Date> {
     ))
 }
 
-fn locate(profile: &Profile, args: PlaceArgs) -> anyhow::Result<Sources> {
+pub(super) fn locate(profile: &Profile, args: PlaceArgs) -> anyhow::Result<Sources> {
     let given: BTreeMap<String, String> = args.sources.into_iter().collect();
     Sources::locate(
         profile,
         &Places {
             given,
             debian_mirror: args.debian_mirror,
+            rewrites: Rewrites::read(args.rewrites, args.mirrors.as_deref())?,
         },
     )
 }

@@ -1,20 +1,45 @@
 //! `seedbed diff`.
 
+use crate::change::Change;
 use crate::cli::STDOUT;
 use crate::cli::args::DiffArgs;
+use crate::cli::lock_diff::{self, lock_at};
 use crate::cli::look::printable;
-use crate::inspect::diff::{self, Change, Difference};
+use crate::inspect::diff::{self, Difference};
 use crate::inspect::list::Item;
+use crate::lock::compare;
 use crate::progress::size;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use std::fmt;
 use std::io::{self, Write};
 
 pub(super) fn diff(args: DiffArgs) -> anyhow::Result<()> {
-    let difference = diff::diff(&args.before, &args.after)?;
-    let text = match args.json {
-        true => serde_json::to_string_pretty(&difference)? + "\n",
-        false => Page(&difference).to_string(),
+    let text = match (lock_at(&args.before)?, lock_at(&args.after)?) {
+        (Some(before), Some(after)) => {
+            let difference = compare::Difference::between(&before, &after);
+            match args.json {
+                true => serde_json::to_string_pretty(&difference)? + "\n",
+                false => lock_diff::Page(&difference).to_string(),
+            }
+        }
+        (None, None) => {
+            let difference = diff::diff(&args.before, &args.after)?;
+            match args.json {
+                true => serde_json::to_string_pretty(&difference)? + "\n",
+                false => Page(&difference).to_string(),
+            }
+        }
+        (before, _) => {
+            let (lock, other) = match before {
+                Some(_) => (&args.before, &args.after),
+                None => (&args.after, &args.before),
+            };
+            bail!(
+                "{} is a lock, and {} is none: compare two locks or two images",
+                lock.display(),
+                other.display()
+            )
+        }
     };
     io::stdout().write_all(text.as_bytes()).context(STDOUT)
 }
@@ -44,7 +69,8 @@ impl fmt::Display for Page<'_> {
     }
 }
 
-fn section<T>(
+/// A heading, and one line for each change; nothing if there is none.
+pub(super) fn section<T>(
     f: &mut fmt::Formatter<'_>,
     heading: &str,
     changes: &[Change<T>],

@@ -9,7 +9,9 @@ use crate::debian::date::Date;
 use crate::debian::keyring::Keyring;
 use crate::debian::packages::{self, Compression, Package};
 use crate::debian::release::{self, Expectation, IndexEntry, Release};
-use crate::debian::solve::{self, Archive, Exclusion, Problem, Request, Solution};
+use crate::debian::solve::{
+    self, Archive, Base, Exclusion, LockedPackage, Pin, Problem, Request, Solution,
+};
 use crate::digest;
 use anyhow::{Context, anyhow, ensure};
 use schemars::JsonSchema;
@@ -19,12 +21,15 @@ use serde::{Deserialize, Serialize};
 pub struct ArchiveSpec<'a> {
     /// The source's name in the profile.
     pub name: &'a str,
-    /// Suite or codename, such as `trixie`.
+    /// Suite or codename, such as `trixie`, or a folder that ends with a slash and holds `InRelease` and
+    /// `Packages` itself.
     pub suite: &'a str,
-    /// Components, such as `main`.
+    /// Components, such as `main`; a folder has none.
     pub components: &'a [String],
     /// Whom to trust.
     pub keyring: &'a Keyring,
+    /// The priority of its packages; without it what its `Release` file asks for.
+    pub priority: Option<i32>,
     /// How old a `Release` file without `Valid-Until` may be, in seconds.
     pub max_age: u64,
     /// The `Date` at the last lock, if there was one.
@@ -39,8 +44,10 @@ pub struct Order<'a> {
     pub architecture: &'a str,
     /// The packages asked for.
     pub requests: &'a [Request],
-    /// Whether all Essential packages are asked for too.
-    pub essential: bool,
+    /// Which versions to prefer.
+    pub pins: &'a [Pin],
+    /// What is there without being asked for.
+    pub base: Base,
     /// What is never chosen.
     pub exclude: &'a [Exclusion],
 }
@@ -66,14 +73,26 @@ pub struct LockedArchive {
 pub struct Opened {
     /// In the order given.
     pub archives: Vec<LockedArchive>,
-    /// The texts of each archive's indices.
-    texts: Vec<Vec<String>>,
+    /// The priority and the texts of each archive's indices.
+    indices: Vec<(i32, Vec<String>)>,
 }
 
+/// What an archive has that nobody gave a priority, as apt has it.
+const DEFAULT_PRIORITY: i32 = 500;
+
 /// The records of opened archives, to solve over.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Records<'a> {
-    archives: Vec<(&'a str, Vec<Package<'a>>)>,
+    archives: Vec<ArchiveRecords<'a>>,
+}
+
+/// The records of one archive.
+#[derive(Clone, Debug)]
+struct ArchiveRecords<'a> {
+    name: &'a str,
+    suite: &'a str,
+    priority: i32,
+    packages: Vec<Package<'a>>,
 }
 
 impl Opened {
@@ -85,13 +104,13 @@ impl Opened {
     ) -> anyhow::Result<Self> {
         let mut opened = Opened {
             archives: Vec::new(),
-            texts: Vec::new(),
+            indices: Vec::new(),
         };
         for spec in archives {
             let reading = || format!("reading archive {} ({})", spec.name, spec.suite);
-            let (locked, texts) = open(spec, architecture, now).with_context(reading)?;
+            let (locked, priority, texts) = open(spec, architecture, now).with_context(reading)?;
             opened.archives.push(locked);
-            opened.texts.push(texts);
+            opened.indices.push((priority, texts));
         }
         Ok(opened)
     }
@@ -99,28 +118,92 @@ impl Opened {
     /// Parses the indices.
     pub fn records(&self) -> anyhow::Result<Records<'_>> {
         let mut archives = Vec::new();
-        for (locked, texts) in self.archives.iter().zip(&self.texts) {
-            let packages =
-                records(texts).with_context(|| format!("parsing archive {}", locked.name))?;
-            archives.push((locked.name.as_str(), packages));
+        for (locked, (priority, texts)) in self.archives.iter().zip(&self.indices) {
+            let parsing = || format!("parsing archive {}", locked.name);
+            archives.push(ArchiveRecords {
+                name: &locked.name,
+                suite: &locked.suite,
+                priority: *priority,
+                packages: records(texts).with_context(parsing)?,
+            });
         }
         Ok(Records { archives })
     }
 }
 
-impl Records<'_> {
+impl<'a> Records<'a> {
+    /// Puts packages that are in no archive before all others, under the name of an archive.
+    pub fn put_first(&mut self, name: &'a str, packages: Vec<Package<'a>>) {
+        let records = ArchiveRecords {
+            name,
+            suite: name,
+            priority: DEFAULT_PRIORITY,
+            packages,
+        };
+        self.archives.insert(0, records);
+    }
+
+    /// All records, with the names of their archives.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &Package<'a>)> {
+        let archives = self.archives.iter();
+        archives.flat_map(|archive| archive.packages.iter().map(|package| (archive.name, package)))
+    }
+
+    /// Whether a locked package is still there.
+    pub fn has(&self, locked: &LockedPackage) -> bool {
+        let same = |(archive, package): (&str, &Package<'_>)| {
+            package.sha256 == locked.sha256 && archive == locked.archive
+        };
+        self.iter().any(same)
+    }
+
+    /// The same records and more, which an archive once had.
+    pub fn add(&mut self, name: &'a str, packages: Vec<Package<'a>>) {
+        let known = self.archives.iter().find(|archive| archive.name == name);
+        let (suite, priority) = known.map_or((name, DEFAULT_PRIORITY), |known| (known.suite, known.priority));
+        self.archives.push(ArchiveRecords {
+            name,
+            suite,
+            priority,
+            packages,
+        });
+    }
+
+    /// The records that `keep` wants, by archive.
+    pub fn only(&self, keep: impl Fn(&str, &Package<'a>) -> bool) -> Self {
+        let kept = |archive: &ArchiveRecords<'a>| {
+            let packages = archive.packages.iter();
+            let kept = packages.filter(|package| keep(archive.name, package));
+            ArchiveRecords {
+                name: archive.name,
+                suite: archive.suite,
+                priority: archive.priority,
+                packages: kept.cloned().collect(),
+            }
+        };
+        Records {
+            archives: self.archives.iter().map(kept).collect(),
+        }
+    }
+
     /// The packages that `order` comes to.
     pub fn solve(&self, order: &Order<'_>) -> anyhow::Result<Solution> {
         let indices: Vec<Archive<'_>> = self
             .archives
             .iter()
-            .map(|(name, packages)| Archive { name, packages })
+            .map(|records| Archive {
+                name: records.name,
+                suite: records.suite,
+                priority: records.priority,
+                packages: &records.packages,
+            })
             .collect();
         Ok(solve::solve(&Problem {
             archives: &indices,
             architecture: order.architecture,
             requests: order.requests,
-            essential: order.essential,
+            pins: order.pins,
+            base: order.base,
             exclude: order.exclude,
         })?)
     }
@@ -131,15 +214,22 @@ fn open(
     spec: &ArchiveSpec<'_>,
     architecture: &str,
     now: Date,
-) -> anyhow::Result<(LockedArchive, Vec<String>)> {
-    let directory = format!("dists/{}", spec.suite);
-    let path = format!("{directory}/InRelease");
+) -> anyhow::Result<(LockedArchive, i32, Vec<String>)> {
+    let flat = is_flat(spec.suite);
+    let directory = match flat {
+        true => {
+            let folder = spec.suite.strip_prefix("./").unwrap_or(spec.suite);
+            folder.trim_matches('/').to_owned()
+        }
+        false => format!("dists/{}", spec.suite),
+    };
+    let path = below(&directory, "InRelease");
     let in_release = spec
         .reader
         .read(&path)
         .with_context(|| format!("reading {path}"))?;
     let expectation = Expectation {
-        suite: spec.suite,
+        suite: if flat { None } else { Some(spec.suite) },
         now,
         max_age: spec.max_age,
         not_before: spec.not_before,
@@ -148,7 +238,7 @@ fn open(
         .with_context(|| format!("verifying {path}"))?;
     let known = |list: &[String], name: &str| list.iter().any(|item| item == name);
     ensure!(
-        known(&release.architectures, architecture),
+        flat || known(&release.architectures, architecture),
         "architecture {} is not served; there are: {}",
         architecture,
         release.architectures.join(" ")
@@ -163,13 +253,11 @@ fn open(
             "component {component} is not served; there are: {}",
             release.components.join(" ")
         );
-        texts.push(read_index(
-            spec.reader,
-            &directory,
-            &release,
-            component,
-            architecture,
-        )?);
+        let index = format!("{component}/binary-{architecture}/Packages");
+        texts.push(read_index(spec.reader, &directory, &release, &index)?);
+    }
+    if flat {
+        texts.push(read_index(spec.reader, &directory, &release, "Packages")?);
     }
     let locked = LockedArchive {
         name: spec.name.to_owned(),
@@ -178,7 +266,21 @@ fn open(
         date: release.date,
         in_release_sha256: digest::sha256(&in_release),
     };
-    Ok((locked, texts))
+    let priority = spec.priority.unwrap_or(release.priority());
+    Ok((locked, priority, texts))
+}
+
+/// Whether a suite is a folder with an index of its own, and not one below `dists`: it ends with a slash.
+pub fn is_flat(suite: &str) -> bool {
+    suite.ends_with('/')
+}
+
+/// A path below a folder, which is the archive itself if it has no name.
+fn below(directory: &str, path: &str) -> String {
+    match directory {
+        "" => path.to_owned(),
+        _ => format!("{directory}/{path}"),
+    }
 }
 
 /// Reads the smallest form of an index that the archive lists.
@@ -186,13 +288,11 @@ fn read_index(
     reader: &dyn ArchiveReader,
     directory: &str,
     release: &Release,
-    component: &str,
-    architecture: &str,
+    plain_name: &str,
 ) -> anyhow::Result<String> {
-    let plain_name = format!("{component}/binary-{architecture}/Packages");
     let plain = release
         .indices
-        .get(&plain_name)
+        .get(plain_name)
         .ok_or_else(|| anyhow!("the Release file does not list {plain_name}"))?;
     let listed = |compression: &Compression| {
         let name = format!("{plain_name}{}", compression.suffix());
@@ -217,11 +317,12 @@ fn read_by_hash(
     by_hash: bool,
 ) -> anyhow::Result<Vec<u8>> {
     let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let hashed = format!("{directory}/{folder}/by-hash/SHA256/{}", entry.sha256);
+    let hashed = below(folder, &format!("by-hash/SHA256/{}", entry.sha256));
+    let hashed = below(directory, &hashed);
     if by_hash && let Ok(bytes) = reader.read(&hashed) {
         return Ok(bytes);
     }
-    let path = format!("{directory}/{name}");
+    let path = below(directory, name);
     reader
         .read(&path)
         .with_context(|| format!("reading {path}"))

@@ -75,22 +75,25 @@ impl Relation<'_> {
 
     /// Whether the relation holds on `architecture` at all.
     pub fn applies_to(&self, architecture: &str) -> bool {
-        let Some(list) = self.architectures else {
-            return true;
-        };
-        let mut negative = false;
-        for item in list.split_whitespace() {
-            let (name, negated) = match item.strip_prefix('!') {
-                Some(name) => (name, true),
-                None => (item, false),
-            };
-            negative |= negated;
-            if matches_architecture(name, architecture) {
-                return !negated;
-            }
-        }
-        negative
+        self.architectures
+            .is_none_or(|list| lists(list, architecture))
     }
+}
+
+/// Whether a list of architectures, as it stands in square brackets, holds `architecture`.
+pub fn lists(list: &str, architecture: &str) -> bool {
+    let mut negative = false;
+    for item in list.split_whitespace() {
+        let (name, negated) = match item.strip_prefix('!') {
+            Some(name) => (name, true),
+            None => (item, false),
+        };
+        negative |= negated;
+        if matches_architecture(name, architecture) {
+            return !negated;
+        }
+    }
+    negative
 }
 
 /// Whether an architecture matches a name or wildcard such as `any`, `linux-any` or `any-amd64`.

@@ -18,8 +18,8 @@ const FUTURE_SLACK: u64 = 600;
 /// What a `Release` file must be to be accepted.
 #[derive(Clone, Debug)]
 pub struct Expectation<'a> {
-    /// The suite or codename that was asked for.
-    pub suite: &'a str,
+    /// The suite or codename that was asked for; `None` for an archive without suites.
+    pub suite: Option<&'a str>,
     /// The present.
     pub now: Date,
     /// For archives that state no `Valid-Until`: how old `Date` may be, in seconds.
@@ -54,6 +54,10 @@ pub struct Release {
     pub architectures: Vec<String>,
     /// `Acquire-By-Hash`
     pub acquire_by_hash: bool,
+    /// `NotAutomatic`: its packages are there for those alone who ask for them.
+    pub not_automatic: bool,
+    /// `ButAutomaticUpgrades`: as before, but what was taken from it once follows it.
+    pub but_automatic_upgrades: bool,
     /// The `SHA256` table, by path below the suite's directory.
     pub indices: BTreeMap<String, IndexEntry>,
 }
@@ -135,6 +139,17 @@ pub enum ReleaseError {
     },
 }
 
+impl Release {
+    /// The priority of its packages if nobody says another: that of apt.
+    pub fn priority(&self) -> i32 {
+        match (self.not_automatic, self.but_automatic_upgrades) {
+            (false, _) => 500,
+            (true, true) => 100,
+            (true, false) => 1,
+        }
+    }
+}
+
 /// Verifies, parses and judges an `InRelease` file.
 pub fn open(
     in_release: &[u8],
@@ -156,6 +171,7 @@ pub fn parse(text: &str) -> Result<Release, ReleaseError> {
         return Err(ReleaseError::Paragraphs(paragraphs.len()));
     };
     let get = |name| deb822::get(fields, name);
+    let yes = |name| get(name).is_some_and(|value| value.eq_ignore_ascii_case("yes"));
     let need = |name| get(name).ok_or(ReleaseError::MissingField(name));
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
     let date = |field, text| {
@@ -170,8 +186,9 @@ pub fn parse(text: &str) -> Result<Release, ReleaseError> {
             .transpose()?,
         components: get("Components").map(words).unwrap_or_default(),
         architectures: get("Architectures").map(words).unwrap_or_default(),
-        acquire_by_hash: get("Acquire-By-Hash")
-            .is_some_and(|value| value.eq_ignore_ascii_case("yes")),
+        acquire_by_hash: yes("Acquire-By-Hash"),
+        not_automatic: yes("NotAutomatic"),
+        but_automatic_upgrades: yes("ButAutomaticUpgrades"),
         indices: deb822::lines(need("SHA256")?)
             .map(|line| parse_entry(line).ok_or_else(|| ReleaseError::Table(line.to_owned())))
             .collect::<Result<_, _>>()?,
@@ -191,9 +208,11 @@ fn parse_entry(line: &str) -> Option<(String, IndexEntry)> {
 
 fn judge(release: &Release, expected: &Expectation<'_>) -> Result<(), ReleaseError> {
     let (date, now) = (release.date, expected.now);
-    if ![&release.suite, &release.codename].contains(&&expected.suite.to_owned()) {
+    if let Some(wanted) = expected.suite
+        && ![release.suite.as_str(), &release.codename].contains(&wanted)
+    {
         return Err(ReleaseError::OtherSuite {
-            wanted: expected.suite.to_owned(),
+            wanted: wanted.to_owned(),
             suite: release.suite.clone(),
             codename: release.codename.clone(),
         });

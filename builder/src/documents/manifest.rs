@@ -4,12 +4,15 @@ use super::{TOOL, outputs};
 use crate::build::Built;
 use crate::contents::{Blob, ContainerImage, LockedFile, Package};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
-pub(super) fn render(builds: &[Built]) -> Value {
+/// The manifest; `documents` are the digests of the other documents, by name.
+pub(super) fn render(builds: &[Built], documents: &BTreeMap<String, String>) -> Value {
     json!({
         "version": 1,
         "tool": {"name": TOOL.0, "version": TOOL.1},
         "images": builds.iter().map(image).collect::<Vec<_>>(),
+        "documents": documents,
     })
 }
 

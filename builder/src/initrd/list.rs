@@ -112,7 +112,10 @@ pub(super) const FILES: &[(&str, &[&str])] = &[
         ],
     ),
     ("kmod", &["usr/bin/kmod"]),
-    ("mount", &["usr/bin/mount", "usr/bin/umount"]),
+    (
+        "mount",
+        &["usr/bin/mount", "usr/bin/umount", "usr/sbin/losetup"],
+    ),
     // systemd opens it at run time, to load modules.
     ("libkmod2", &["usr/lib/MULTIARCH/libkmod.so.2"]),
 ];

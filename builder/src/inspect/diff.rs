@@ -7,6 +7,7 @@ use super::disk::Disk;
 use super::image::{FileSystem, Image};
 use super::list::{self, Item};
 use super::{Report, inspect, kernel_config};
+use crate::change::{Change, changes};
 use anyhow::{Context, bail};
 use formats::erofs::read::{FileType, Image as Erofs, Inode};
 use formats::read_at::Window;
@@ -14,20 +15,6 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
-
-/// Something that is different in the second image, new in it (no `before`) or gone from it (no `after`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Change<T> {
-    /// What it is about.
-    pub name: String,
-    /// What the first image has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<T>,
-    /// What the second image has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<T>,
-}
 
 /// All that differs.
 #[derive(Debug, Default, Serialize)]
@@ -97,23 +84,6 @@ impl Side {
         let image = Image::open(path)?;
         Ok(Side { image, report })
     }
-}
-
-/// The entries that differ, by name.
-fn changes<T: Clone + PartialEq>(
-    a: &BTreeMap<String, T>,
-    b: &BTreeMap<String, T>,
-) -> Vec<Change<T>> {
-    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-    let differs = names
-        .into_iter()
-        .filter(|name| a.get(*name) != b.get(*name));
-    let change = |name: &String| Change {
-        name: name.clone(),
-        before: a.get(name).cloned(),
-        after: b.get(name).cloned(),
-    };
-    differs.map(change).collect()
 }
 
 fn sizes(report: &Report) -> BTreeMap<String, u64> {
@@ -226,35 +196,5 @@ fn same_bytes(mut a: impl Read, mut b: impl Read) -> anyhow::Result<bool> {
         if of_a[..read] != of_b[..read] {
             return Ok(false);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_differs_is_told() {
-        let map = |all: &[(&str, u64)]| {
-            all.iter()
-                .map(|(name, value)| ((*name).to_owned(), *value))
-                .collect::<BTreeMap<_, _>>()
-        };
-        let found = changes(
-            &map(&[("a", 1), ("b", 2), ("c", 3)]),
-            &map(&[("b", 2), ("c", 4), ("d", 5)]),
-        );
-        let found: Vec<_> = found
-            .iter()
-            .map(|c| (c.name.as_str(), c.before, c.after))
-            .collect();
-        assert_eq!(
-            found,
-            [
-                ("a", Some(1), None),
-                ("c", Some(3), Some(4)),
-                ("d", None, Some(5))
-            ]
-        );
     }
 }

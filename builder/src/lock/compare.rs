@@ -1,55 +1,319 @@
-//! What changed between two locks, in sentences.
+//! What changed between two locks: packages up, down, new and gone, files, images by tag and digest.
 
-use crate::lock::Lock;
+use crate::change::{Change, changes};
+use crate::debian::solve::LockedPackage;
+use crate::debian::version;
+use crate::digest;
+use crate::lock::{ArchLock, Lock, LockedFile, LockedImage, render};
+use contract::partition::Arch;
+use serde::Serialize;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One line for each package, file or image that came, went or changed.
-pub fn changes(old: &Lock, new: &Lock) -> Vec<String> {
-    let (old, new) = (entries(old), entries(new));
-    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let change = |key: &String| match (old.get(key), new.get(key)) {
-        (Some(was), Some(is)) if was == is => None,
-        (Some((was, _)), Some((is, _))) if was == is => Some(format!("{key} has other bytes")),
-        (Some((was, _)), Some((is, _))) => Some(format!("{key} {was} -> {is}")),
-        (Some((was, _)), None) => Some(format!("{key} {was} is gone")),
-        (None, Some((is, _))) => Some(format!("{key} {is} is new")),
-        (None, None) => None,
-    };
-    keys.into_iter().filter_map(change).collect()
+/// All that differs between two locks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    /// `profile` if the locks are of profiles with different names, `profileDigest` if of different texts.
+    pub profile: Vec<Change<String>>,
+    /// The date of each Debian archive.
+    pub archives: Vec<Change<String>>,
+    /// What differs for each architecture; one that is in one lock alone is all new or gone.
+    pub arch: BTreeMap<Arch, ArchDifference>,
 }
 
-/// Version and digest of every entry, by what it is.
-fn entries(lock: &Lock) -> BTreeMap<String, (String, String)> {
-    let mut entries = BTreeMap::new();
-    for (arch, part) in &lock.arch {
-        for package in &part.packages {
-            let value = (package.version.clone(), package.sha256.clone());
-            entries.insert(format!("{arch} package {}", package.name), value);
-        }
-        for file in &part.files {
-            entries.insert(
-                format!("{arch} file {}", file.to),
-                (file.path.clone(), file.sha256.clone()),
-            );
-        }
-        for image in &part.images {
-            let digest = match (&image.pulled, &image.composed) {
-                (Some(pulled), _) => pulled.manifest.sha256.clone(),
-                (None, Some(composed)) => {
-                    let files = composed.files.iter().map(|file| file.sha256.as_str());
-                    let packages = composed
-                        .packages
-                        .iter()
-                        .map(|package| package.sha256.as_str());
-                    files.chain(packages).collect::<Vec<_>>().join(" ")
-                }
-                (None, None) => String::new(),
+/// What differs for one architecture.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArchDifference {
+    /// Packages of the root file system.
+    pub packages: PackageChanges,
+    /// Files by destination.
+    pub files: Vec<Change<FileState>>,
+    /// Images by name without tag; one that the locks have in several tags, by its full name.
+    pub images: Vec<Change<ImageState>>,
+}
+
+/// Versions of packages, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PackageChanges {
+    /// Newer than before.
+    pub up: Vec<Change<String>>,
+    /// Older than before.
+    pub down: Vec<Change<String>>,
+    /// The same version with other bytes, or from another archive.
+    pub rebuilt: Vec<Change<String>>,
+    /// New.
+    pub added: Vec<Change<String>>,
+    /// Gone.
+    pub removed: Vec<Change<String>>,
+}
+
+/// A file of a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileState {
+    /// Path below its source.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+/// An image of a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageState {
+    /// The tag.
+    pub tag: String,
+    /// The manifest's digest; of a composed image, one of all that it is composed of.
+    pub digest: String,
+    /// Whether the image is composed by the builder.
+    pub composed: bool,
+}
+
+impl Difference {
+    /// Compares two locks.
+    pub fn between(old: &Lock, new: &Lock) -> Self {
+        let named = |lock: &Lock| {
+            BTreeMap::from([
+                ("profile".to_owned(), lock.profile.clone()),
+                ("profileDigest".to_owned(), lock.profile_digest.clone()),
+            ])
+        };
+        let dates = |lock: &Lock| {
+            let archives = lock.archives.iter();
+            let date = |a: &crate::debian::archive::LockedArchive| {
+                (a.name.clone(), a.date.render_release())
             };
-            entries.insert(
-                format!("{arch} image {}", image.name),
-                (String::new(), digest),
-            );
+            archives.map(date).collect::<BTreeMap<_, _>>()
+        };
+        let nothing = ArchLock {
+            packages: Vec::new(),
+            files: Vec::new(),
+            images: Vec::new(),
+        };
+        let part = |lock: &Lock, arch: &Arch| lock.arch.get(arch).unwrap_or(&nothing).clone();
+        let keys: BTreeSet<&Arch> = old.arch.keys().chain(new.arch.keys()).collect();
+        let arch = keys.into_iter().map(|arch| {
+            let found = ArchDifference::between(&part(old, arch), &part(new, arch));
+            (*arch, found)
+        });
+        Difference {
+            profile: changes(&named(old), &named(new)),
+            archives: changes(&dates(old), &dates(new)),
+            arch: arch.filter(|(_, found)| !found.is_empty()).collect(),
         }
     }
-    entries
+
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.profile.is_empty() && self.archives.is_empty() && self.arch.is_empty()
+    }
+
+    /// One line for each package, file or image that came, went or changed.
+    pub fn lines(&self) -> Vec<String> {
+        let arch = self.arch.iter();
+        arch.flat_map(|(arch, found)| found.lines(*arch)).collect()
+    }
+}
+
+impl ArchDifference {
+    fn between(old: &ArchLock, new: &ArchLock) -> Self {
+        let file = |file: &LockedFile| {
+            let state = FileState {
+                path: file.path.clone(),
+                size: file.size,
+                sha256: file.sha256.clone(),
+            };
+            (file.to.clone(), state)
+        };
+        let files = |part: &ArchLock| part.files.iter().map(file).collect::<BTreeMap<_, _>>();
+        ArchDifference {
+            packages: PackageChanges::between(&old.packages, &new.packages),
+            files: changes(&files(old), &files(new)),
+            images: changes(&images(old, new), &images(new, old)),
+        }
+    }
+
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        *self == ArchDifference::default()
+    }
+
+    fn lines(&self, arch: Arch) -> Vec<String> {
+        let packages = &self.packages;
+        let all = [&packages.up, &packages.down, &packages.rebuilt];
+        let all = all.into_iter().chain([&packages.added, &packages.removed]);
+        let mut lines: Vec<String> = all
+            .flatten()
+            .map(|change| line(arch, "package", change, String::clone))
+            .collect();
+        lines.sort();
+        let path = |file: &FileState| file.path.clone();
+        let tag = |image: &ImageState| image.tag.clone();
+        lines.extend(self.files.iter().map(|c| line(arch, "file", c, path)));
+        lines.extend(self.images.iter().map(|c| line(arch, "image", c, tag)));
+        lines
+    }
+}
+
+fn line<T>(arch: Arch, kind: &str, change: &Change<T>, show: impl Fn(&T) -> String) -> String {
+    let name = &change.name;
+    match (&change.before, &change.after) {
+        (Some(was), Some(is)) => match (show(was), show(is)) {
+            (was, is) if was == is => format!("{arch} {kind} {name} {is} has other bytes"),
+            (was, is) => format!("{arch} {kind} {name} {was} -> {is}"),
+        },
+        (Some(was), None) => format!("{arch} {kind} {name} {} is gone", show(was)),
+        (None, Some(is)) => format!("{arch} {kind} {name} {} is new", show(is)),
+        (None, None) => format!("{arch} {kind} {name}"),
+    }
+}
+
+impl PackageChanges {
+    fn between(old: &[LockedPackage], new: &[LockedPackage]) -> Self {
+        // Why a package is there does not change what is in an image.
+        let state = |package: &LockedPackage| {
+            let state = (package.version.clone(), package.sha256.clone());
+            (package.name.clone(), state)
+        };
+        let states =
+            |packages: &[LockedPackage]| packages.iter().map(state).collect::<BTreeMap<_, _>>();
+        let mut sorted = PackageChanges::default();
+        for change in changes(&states(old), &states(new)) {
+            let list = match (&change.before, &change.after) {
+                (Some((was, _)), Some((is, _))) => match version::compare(was, is) {
+                    Ordering::Less => &mut sorted.up,
+                    Ordering::Greater => &mut sorted.down,
+                    Ordering::Equal => &mut sorted.rebuilt,
+                },
+                (None, _) => &mut sorted.added,
+                (_, None) => &mut sorted.removed,
+            };
+            list.push(Change {
+                name: change.name,
+                before: change.before.map(|(version, _)| version),
+                after: change.after.map(|(version, _)| version),
+            });
+        }
+        sorted
+    }
+}
+
+/// The images of `part`, by repository where both locks have at most one tag of it.
+fn images(part: &ArchLock, other: &ArchLock) -> BTreeMap<String, ImageState> {
+    let split = |image: &LockedImage| {
+        let (repository, tag) = image.name.rsplit_once(':').unwrap_or((&image.name, ""));
+        (repository.to_owned(), tag.to_owned())
+    };
+    let count = |part: &ArchLock, repository: &str| {
+        let same = part.images.iter().filter(|i| split(i).0 == repository);
+        same.count()
+    };
+    let state = |image: &LockedImage| {
+        let (repository, tag) = split(image);
+        let alone = count(part, &repository) <= 1 && count(other, &repository) <= 1;
+        let digest = match (&image.pulled, &image.composed) {
+            (Some(pulled), _) => format!("sha256:{}", pulled.manifest.sha256),
+            (None, composed) => {
+                let parts = serde_json::to_value(composed).unwrap_or_default();
+                digest::sha256(render::document(&parts).as_bytes())
+            }
+        };
+        let state = ImageState {
+            tag,
+            digest,
+            composed: image.composed.is_some(),
+        };
+        (
+            if alone {
+                repository
+            } else {
+                image.name.clone()
+            },
+            state,
+        )
+    };
+    part.images.iter().map(state).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn lock(packages: &[(&str, &str)], files: &[(&str, &str)], images: &[(&str, &str)]) -> Lock {
+        let package = |(name, version): &(&str, &str)| {
+            json!({
+                "name": name, "version": version, "architecture": "amd64", "archive": "debian",
+                "path": "p", "size": 1, "sha256": format!("{name} {version}"), "because": "profile",
+            })
+        };
+        let file = |(to, path): &(&str, &str)| json!({"to": to, "source": "s", "path": path, "size": 1, "sha256": path});
+        let image = |(name, digest): &(&str, &str)| {
+            json!({"name": name, "pulled": {
+                "manifest": {"mediaType": "m", "size": 1, "sha256": digest}, "blobs": [],
+            }})
+        };
+        let part = json!({
+            "packages": packages.iter().map(package).collect::<Vec<_>>(),
+            "files": files.iter().map(file).collect::<Vec<_>>(),
+            "images": images.iter().map(image).collect::<Vec<_>>(),
+        });
+        serde_json::from_value(json!({
+            "version": 1, "profile": "p", "profileDigest": "d", "epoch": 0, "archives": [],
+            "arch": {"amd64": part},
+        }))
+        .unwrap()
+    }
+
+    /// R032: what changed can be read.
+    #[test]
+    fn each_kind_of_change_is_told() {
+        let old = lock(
+            &[("a", "1"), ("b", "2"), ("c", "1:1"), ("d", "1")],
+            &[("/f", "v1/f"), ("/g", "g")],
+            &[
+                ("r/x:1", "aa"),
+                ("r/y:1", "bb"),
+                ("r/z:1", "cc"),
+                ("r/z:2", "dd"),
+            ],
+        );
+        let new = lock(
+            &[("a", "1"), ("b", "10"), ("c", "2"), ("e", "1")],
+            &[("/f", "v2/f"), ("/g", "g")],
+            &[
+                ("r/x:2", "ab"),
+                ("r/y:1", "bc"),
+                ("r/z:2", "dd"),
+                ("r/z:3", "ee"),
+            ],
+        );
+        let found = Difference::between(&old, &new);
+        let expected = [
+            "amd64 package b 2 -> 10",
+            "amd64 package c 1:1 -> 2",
+            "amd64 package d 1 is gone",
+            "amd64 package e 1 is new",
+            "amd64 file /f v1/f -> v2/f",
+            "amd64 image r/x 1 -> 2",
+            "amd64 image r/y 1 has other bytes",
+            "amd64 image r/z:1 1 is gone",
+            "amd64 image r/z:3 3 is new",
+        ];
+        assert_eq!(found.lines(), expected);
+        let packages = &found.arch[&Arch::Amd64].packages;
+        let counts = [
+            &packages.up,
+            &packages.down,
+            &packages.added,
+            &packages.removed,
+        ];
+        assert_eq!(counts.map(Vec::len), [1, 1, 1, 1]);
+        assert!(Difference::between(&old, &old).is_empty());
+    }
 }

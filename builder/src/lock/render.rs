@@ -5,9 +5,13 @@ use serde_json::Value;
 
 /// The lock's text. Equal locks give equal bytes.
 pub fn render(lock: &Lock) -> String {
-    let value = serde_json::to_value(lock).expect("a lock is plain data");
+    document(&serde_json::to_value(lock).expect("a lock is plain data"))
+}
+
+/// Any value in the form of a lock.
+pub fn document(value: &Value) -> String {
     let mut text = String::new();
-    write(&value, 0, &mut text);
+    write(value, 0, &mut text);
     text.push('\n');
     text
 }

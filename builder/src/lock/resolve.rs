@@ -1,16 +1,19 @@
 //! From a profile to its lock: the one place where versions are chosen.
 
 use crate::debian::ArchiveReader;
-use crate::debian::archive::{ArchiveSpec, LockedArchive, Opened, Order, Records};
+use crate::debian::archive::{ArchiveSpec, LockedArchive, Opened};
 use crate::debian::date::Date;
 use crate::debian::keyring::Keyring;
-use crate::debian::solve::{LockedPackage, Request};
+use crate::debian::solve::Base;
+use crate::images::list::Listed;
 use crate::images::registries::Registries;
+use crate::lock::packages::{self, AllPackages};
 use crate::lock::{
-    ArchLock, ComposedImage, Lock, LockedFile, LockedImage, compatibility, published, pulled,
+    ArchLock, ComposedImage, Lock, LockedChart, LockedFile, LockedImage, compatibility, published,
+    pulled,
 };
 use crate::profile::Profile;
-use crate::profile::file::ComposeFile;
+use crate::profile::file::{BaseFile, ComposeFile, DebianFile, FileEntry};
 use crate::source::Sources;
 use crate::store::Store;
 use crate::transport::Transport;
@@ -19,35 +22,33 @@ use contract::partition::Arch;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// How to resolve.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// The lock before, if there is one: archives older than it are refused.
-    pub old: Option<&'a Lock>,
-    /// What has expired by then is refused.
+/// Whom Debian's archives are signed by, where its package debian-archive-keyring puts it.
+const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// What a resolution rests on.
+#[derive(Clone, Copy)]
+pub struct Resolution<'a> {
+    /// The profile.
+    pub profile: &'a Profile,
+    /// Where its sources are.
+    pub sources: &'a Sources,
+    /// The way to them.
+    pub transport: &'a Transport,
+    /// The registries that its images come from.
+    pub registries: &'a Registries,
+    /// Where manifests and configs of pulled images are kept.
+    pub store: &'a Store,
+    /// Decides what has expired.
     pub now: Date,
     /// Whether a file without a published digest is taken as it is.
     pub trust_on_first_use: bool,
 }
 
-/// Resolves `profile` for all its architectures.
-pub fn resolve(
-    profile: &Profile,
-    sources: &Sources,
-    transport: &Transport,
-    registries: &Registries,
-    store: &Store,
-    asked: &Asked<'_>,
-) -> anyhow::Result<Lock> {
-    let mut resolver = Resolver {
-        profile,
-        sources,
-        transport,
-        registries,
-        store,
-        asked: *asked,
-        archives: BTreeMap::new(),
-    };
+/// Resolves the profile for all its architectures. `old` is the lock before, if there is one: archives older
+/// than it are refused.
+pub fn resolve(resolution: &Resolution<'_>, old: Option<&Lock>) -> anyhow::Result<Lock> {
+    let profile = resolution.profile;
+    let mut resolver = Resolver::new(resolution, old);
     let mut arch = BTreeMap::new();
     for key in &profile.arch {
         let locked = resolver
@@ -56,30 +57,45 @@ pub fn resolve(
         arch.insert(*key, locked);
     }
     let archives: Vec<LockedArchive> = resolver.archives.into_values().collect();
-    let epoch = archives
-        .iter()
-        .map(|archive| archive.date.unix())
-        .max()
-        .unwrap_or(0);
-    let epoch = u64::try_from(epoch).context("the archives' date is before 1970")?;
     Ok(Lock {
         version: 1,
         profile: profile.name.clone(),
         profile_digest: profile.digest.clone(),
-        epoch,
+        epoch: epoch(&archives)?,
         archives,
         arch,
     })
 }
 
-struct Resolver<'a> {
+/// The newest date of the archives, in seconds since 1970.
+pub(super) fn epoch(archives: &[LockedArchive]) -> anyhow::Result<u64> {
+    let dates = archives.iter().map(|archive| archive.date.unix());
+    u64::try_from(dates.max().unwrap_or(0)).context("the archives' date is before 1970")
+}
+
+/// Whether what is locked for an architecture works together.
+pub(super) fn check(profile: &Profile, locked: &ArchLock) -> anyhow::Result<()> {
+    let faults = compatibility::faults(&profile.kubernetes, locked);
+    if !faults.is_empty() {
+        bail!(
+            "these do not work together, choose other versions in the profile:\n  {}",
+            faults.join("\n  ")
+        );
+    }
+    Ok(())
+}
+
+pub(super) struct Resolver<'a> {
     profile: &'a Profile,
     sources: &'a Sources,
     transport: &'a Transport,
     registries: &'a Registries,
     store: &'a Store,
-    asked: Asked<'a>,
-    archives: BTreeMap<String, LockedArchive>,
+    now: Date,
+    trust_on_first_use: bool,
+    old: Option<&'a Lock>,
+    /// The archives that were opened, by name and suite.
+    pub(super) archives: BTreeMap<(String, String), LockedArchive>,
 }
 
 /// A file as any part of a profile names it.
@@ -92,44 +108,38 @@ struct Wanted<'a> {
     sha256: Option<&'a String>,
 }
 
-impl Resolver<'_> {
+impl<'a> Resolver<'a> {
+    pub(super) fn new(resolution: &Resolution<'a>, old: Option<&'a Lock>) -> Self {
+        Resolver {
+            profile: resolution.profile,
+            sources: resolution.sources,
+            transport: resolution.transport,
+            registries: resolution.registries,
+            store: resolution.store,
+            now: resolution.now,
+            trust_on_first_use: resolution.trust_on_first_use,
+            old,
+            archives: BTreeMap::new(),
+        }
+    }
+
     fn resolve(&mut self, arch: Arch) -> anyhow::Result<ArchLock> {
         let opened = self.open_archives(arch)?;
-        let debian = opened.records()?;
         let parts = self.profile.parts(arch);
-        let packages = solve(&debian, &parts.packages, arch)?;
+        let own = packages::own(self.profile, &parts, arch)?;
+        let debian = AllPackages::new(opened.records()?, &own, &parts.pins, arch)?;
+        let packages = debian.solve(&parts.packages, base(self.profile))?;
         let mut files = Vec::new();
         for entry in &parts.files {
-            let wanted = Wanted {
-                source: &entry.from,
-                path: &entry.path,
-                to: &entry.to,
-                member: entry.member.as_ref(),
-                sums: entry.sums.as_ref(),
-                sha256: entry.sha256.as_ref(),
-            };
-            files.push(self.file(&wanted, arch)?);
+            files.push(self.root_file(entry, arch)?);
         }
         files.sort_by(|a, b| a.to.cmp(&b.to));
-        let context = pulled::Context {
-            profile: self.profile,
-            registries: self.registries,
-            store: self.store,
-        };
-        let (listed, charts) = context.list(arch)?;
+        let (listed, charts) = self.pulled().list(arch)?;
         let mut images = Vec::new();
-        for (name, from) in listed
-            .iter()
-            .filter_map(|l| Some((&l.entry.name, l.entry.from.as_ref()?)))
-        {
-            let composed = self.composed(from, &debian, arch);
-            images.push(LockedImage {
-                name: name.clone(),
-                pulled: None,
-                composed: Some(composed.with_context(|| format!("locking image {name}"))?),
-            });
+        for listed in listed.iter().filter(|listed| listed.entry.from.is_some()) {
+            images.push(self.image(listed, &debian, arch)?);
         }
-        images.extend(context.lock(&listed, arch)?);
+        images.extend(self.pulled().lock(&listed, arch)?);
         images.sort_by(|a, b| a.name.cmp(&b.name));
         let locked = ArchLock {
             packages,
@@ -137,20 +147,60 @@ impl Resolver<'_> {
             charts,
             images,
         };
-        let faults = compatibility::faults(&self.profile.kubernetes, &locked);
-        if !faults.is_empty() {
-            bail!(
-                "these do not work together, choose other versions in the profile:\n  {}",
-                faults.join("\n  ")
-            );
-        }
+        check(self.profile, &locked)?;
         Ok(locked)
+    }
+
+    /// One file of the root file system.
+    pub(super) fn root_file(&self, entry: &FileEntry, arch: Arch) -> anyhow::Result<LockedFile> {
+        let wanted = Wanted {
+            source: &entry.from,
+            path: &entry.path,
+            to: &entry.to,
+            member: entry.member.as_ref(),
+            sums: entry.sums.as_ref(),
+            sha256: entry.sha256.as_ref(),
+        };
+        self.file(&wanted, arch)
+    }
+
+    /// The list of images, with charts as they are locked.
+    pub(super) fn list(&self, arch: Arch, charts: &[LockedChart]) -> anyhow::Result<Vec<Listed>> {
+        self.pulled().list_locked(arch, charts)
+    }
+
+    /// One image.
+    pub(super) fn image(
+        &self,
+        listed: &Listed,
+        debian: &AllPackages<'_>,
+        arch: Arch,
+    ) -> anyhow::Result<LockedImage> {
+        let name = &listed.entry.name;
+        let Some(from) = &listed.entry.from else {
+            return self.pulled().lock_one(listed, arch);
+        };
+        let composed = self.composed(from, debian, arch);
+        Ok(LockedImage {
+            name: name.clone(),
+            pulled: None,
+            composed: Some(composed.with_context(|| format!("locking image {name}"))?),
+        })
+    }
+
+    /// What pulled images are looked up with.
+    fn pulled(&self) -> pulled::Context<'a> {
+        pulled::Context {
+            profile: self.profile,
+            registries: self.registries,
+            store: self.store,
+        }
     }
 
     fn composed(
         &self,
         from: &ComposeFile,
-        debian: &Records<'_>,
+        debian: &AllPackages<'_>,
         arch: Arch,
     ) -> anyhow::Result<ComposedImage> {
         let mut files = Vec::new();
@@ -168,7 +218,7 @@ impl Resolver<'_> {
         let packages = if from.packages.is_empty() {
             Vec::new()
         } else {
-            solve(debian, &from.packages, arch)?
+            debian.solve(&from.packages, Base::Listed)?
         };
         Ok(ComposedImage {
             entrypoint: from.entrypoint.clone(),
@@ -179,22 +229,18 @@ impl Resolver<'_> {
     }
 
     /// Reads and verifies the indices of every Debian archive of the profile.
-    fn open_archives(&mut self, arch: Arch) -> anyhow::Result<Opened> {
-        let debian = self
-            .profile
-            .sources
-            .iter()
-            .filter_map(|(name, source)| Some((name, source.debian.as_ref()?)));
-        let debian: Vec<_> = debian.collect();
+    pub(super) fn open_archives(&mut self, arch: Arch) -> anyhow::Result<Opened> {
+        let debian = self.profile.sources.iter();
+        let debian = debian.filter_map(|(name, source)| Some((name, source.debian.as_ref()?)));
+        let serves = |archive: &DebianFile| {
+            let arches = archive.arch.as_ref();
+            arches.is_none_or(|arches| arches.contains(&arch))
+        };
+        let debian: Vec<_> = debian.filter(|(_, archive)| serves(archive)).collect();
         let mut keyrings = Vec::new();
         let mut mirrors = Vec::new();
         for (name, archive) in &debian {
-            let path = Path::new(&archive.keyring);
-            let reading = || format!("reading keyring {} of source {name}", path.display());
-            keyrings.push(
-                Keyring::parse(&std::fs::read(path).with_context(reading)?)
-                    .with_context(reading)?,
-            );
+            keyrings.push(keyring(name, archive)?);
             mirrors.push(Mirror {
                 name,
                 sources: self.sources,
@@ -203,27 +249,28 @@ impl Resolver<'_> {
         }
         let mut specs = Vec::new();
         for (((name, archive), keyring), reader) in debian.iter().zip(&keyrings).zip(&mirrors) {
-            let before = self
-                .asked
-                .old
-                .iter()
-                .flat_map(|old| &old.archives)
-                .find(|old| old.name == **name);
-            specs.push(ArchiveSpec {
-                name,
-                suite: &archive.suite,
-                components: &archive.components,
-                keyring,
-                max_age: u64::from(archive.max_age_days) * 24 * 60 * 60,
-                not_before: before.map(|old| old.date),
-                reader,
-            });
+            for suite in archive.suites() {
+                let old = self.old.iter().flat_map(|old| &old.archives);
+                let mut before = old.filter(|old| old.name == **name && old.suite == suite);
+                specs.push(ArchiveSpec {
+                    name,
+                    suite,
+                    components: &archive.components,
+                    keyring,
+                    priority: archive.priority,
+                    max_age: u64::from(archive.max_age_days) * 24 * 60 * 60,
+                    not_before: before.next().map(|old| old.date),
+                    reader,
+                });
+            }
         }
-        let opened = Opened::open(&specs, arch.as_str(), self.asked.now)?;
-        let named = opened
-            .archives
-            .iter()
-            .map(|archive| (archive.name.clone(), archive.clone()));
+        let opened = Opened::open(&specs, arch.as_str(), self.now)?;
+        let named = opened.archives.iter().map(|archive| {
+            (
+                (archive.name.clone(), archive.suite.clone()),
+                archive.clone(),
+            )
+        });
         self.archives.extend(named);
         Ok(opened)
     }
@@ -231,13 +278,11 @@ impl Resolver<'_> {
     /// Digest and size of a file, from what its publisher says.
     fn file(&self, wanted: &Wanted<'_>, arch: Arch) -> anyhow::Result<LockedFile> {
         let path = self.expand(wanted.path, arch)?;
-        let url = self.sources.url(wanted.source, &path)?;
         let sums = wanted
             .sums
             .map(|sums| self.expand(sums, arch))
             .transpose()?;
         let file = published::File {
-            url: &url,
             path: &path,
             sha256: wanted.sha256.map(String::as_str),
             sums: sums.as_deref(),
@@ -252,7 +297,7 @@ impl Resolver<'_> {
             source: wanted.source,
             transport: self.transport,
             store: self.store,
-            trust_on_first_use: self.asked.trust_on_first_use,
+            trust_on_first_use: self.trust_on_first_use,
         };
         let (sha256, size) = place.digest(&file)?;
         let (source, to) = (wanted.source.to_owned(), wanted.to.to_owned());
@@ -282,19 +327,24 @@ impl Resolver<'_> {
     }
 }
 
-/// The packages asked for and all that they need.
-fn solve(debian: &Records<'_>, names: &[String], arch: Arch) -> anyhow::Result<Vec<LockedPackage>> {
-    let requests = names
-        .iter()
-        .map(|name| name.parse())
-        .collect::<Result<Vec<Request>, _>>()?;
-    let order = Order {
-        architecture: arch.as_str(),
-        requests: &requests,
-        essential: false,
-        exclude: &[],
-    };
-    Ok(debian.solve(&order)?.packages)
+/// What the root file system has beside the packages that its profile lists.
+pub(super) fn base(profile: &Profile) -> Base {
+    match profile.base {
+        BaseFile::Listed => Base::Listed,
+        BaseFile::Essential => Base::Essential,
+        BaseFile::Required => Base::Required,
+    }
+}
+
+/// Whom an archive's signatures are to be from.
+fn keyring(name: &str, archive: &DebianFile) -> anyhow::Result<Keyring> {
+    if let Some(key) = &archive.key {
+        let reading = || format!("reading the key of source {name}");
+        return Keyring::parse(key.as_bytes()).with_context(reading);
+    }
+    let path = Path::new(archive.keyring.as_deref().unwrap_or(DEBIAN_KEYRING));
+    let reading = || format!("reading keyring {} of source {name}", path.display());
+    Keyring::parse(&std::fs::read(path).with_context(reading)?).with_context(reading)
 }
 
 /// An archive at the place that was chosen for its source.
@@ -306,6 +356,7 @@ struct Mirror<'a> {
 
 impl ArchiveReader for Mirror<'_> {
     fn read(&self, path: &str) -> anyhow::Result<Vec<u8>> {
-        self.transport.get(&self.sources.url(self.name, path)?)
+        let get = |url: &str| self.transport.get(url);
+        self.sources.try_each(self.name, path, get)
     }
 }

@@ -1,8 +1,8 @@
 //! From a profile's folder to one [`Profile`]: the documents that it extends are read first, each once, and
 //! then put together.
 
-use super::file::{ControlPlane, DiskFile, ImageEntry, KubernetesFile, ProfileFile};
-use super::{Chart, Disk, Layer, Parts, Profile, Signature, validate};
+use super::file::{BaseFile, ControlPlane, DiskFile, ImageEntry, KubernetesFile, ProfileFile};
+use super::{Chart, Disk, Layer, Parts, Profile, Signature, package, validate};
 use crate::images::list::kubeadm;
 use crate::images::reference::Reference;
 use anyhow::{Context, bail};
@@ -19,6 +19,8 @@ const DEEPEST: usize = 16;
 /// One document and where it stands.
 pub(super) struct Source {
     pub(super) dir: PathBuf,
+    /// The way there from the profile itself: relative, empty for that one.
+    folder: String,
     pub(super) document: Document<ProfileFile>,
     /// The architectures that it and all that extend it allow; `None` is all.
     when: Option<BTreeSet<Arch>>,
@@ -32,7 +34,7 @@ pub(super) fn read(dir: &Path) -> anyhow::Result<Vec<Source>> {
         seen: BTreeSet::new(),
         way: Vec::new(),
     };
-    reader.read(dir, None)?;
+    reader.read(dir, "", None)?;
     Ok(reader.sources)
 }
 
@@ -45,7 +47,12 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(&mut self, dir: &Path, within: Option<&BTreeSet<Arch>>) -> anyhow::Result<()> {
+    fn read(
+        &mut self,
+        dir: &Path,
+        folder: &str,
+        within: Option<&BTreeSet<Arch>>,
+    ) -> anyhow::Result<()> {
         let path = dir.join("profile.yaml");
         let reading = || format!("reading profile {}", path.display());
         let text = fs::read_to_string(&path).with_context(reading)?;
@@ -68,11 +75,15 @@ impl Reader {
                 document.faults(vec![fault])?;
             }
             let reading = || format!("extending {} in {}", extended, path.display());
-            self.read(&below, when.as_ref()).with_context(reading)?;
+            let further = format!("{folder}/{extended}");
+            let further = further.trim_start_matches('/');
+            self.read(&below, further, when.as_ref())
+                .with_context(reading)?;
         }
         self.way.pop();
         self.sources.push(Source {
             dir: dir.to_owned(),
+            folder: folder.to_owned(),
             document,
             when,
             digest: Sha256::digest(&text).into(),
@@ -115,9 +126,10 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
     let pause = pause.context("the profile names no pause image")?;
     let mut all = BTreeMap::new();
     let mut disk = DiskFile::default();
+    let mut base = BaseFile::Listed;
     let mut layers = Vec::with_capacity(sources.len());
     layers.extend(computed.map(|computed| of_kubeadm(computed.images, &kubernetes, &sources)));
-    let dir = sources.last().map(|source| source.dir.clone());
+    let documents: Vec<PathBuf> = sources.iter().map(|source| source.dir.clone()).collect();
     for source in sources {
         let origins = origins(&source);
         let mut file = source.document.value;
@@ -126,8 +138,8 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
             place.path = place.path.map(|path| absolute(&source.dir, &path));
             if let Some(debian) = &mut place.debian {
                 // Joining an absolute path replaces what was before.
-                let keyring = source.dir.join(&debian.keyring);
-                debian.keyring = keyring.to_string_lossy().into_owned();
+                let keyring = debian.keyring.iter().map(|path| source.dir.join(path));
+                debian.keyring = keyring.map(|path| path.to_string_lossy().into()).next();
             }
             all.insert(name, place);
         }
@@ -136,18 +148,22 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
             root: file.disk.root.or(disk.root),
             store: file.disk.store.or(disk.store),
             compression: file.disk.compression.or(disk.compression),
+            bios: file.disk.bios.or(disk.bios),
         };
+        base = file.base.unwrap_or(base);
         layers.push(Layer {
             when: source.when,
-            parts: parts(&source.dir, file, origins),
+            parts: parts(&source.dir, &source.folder, file, origins),
         });
     }
     Ok(Profile {
-        dir: dir.unwrap_or_default(),
+        dir: documents.last().cloned().unwrap_or_default(),
+        documents,
         digest,
         name: required.name,
         arch: required.arch,
         sources: all,
+        base,
         kubernetes,
         image_repository,
         pause,
@@ -246,8 +262,17 @@ fn absolute(dir: &Path, path: &str) -> String {
     whole.to_string_lossy().into_owned()
 }
 
-fn parts(dir: &Path, file: ProfileFile, origins: BTreeMap<String, String>) -> Parts {
+fn parts(
+    dir: &Path,
+    folder: &str,
+    file: ProfileFile,
+    origins: BTreeMap<String, String>,
+) -> Parts {
     let below = |paths: Vec<String>| paths.iter().map(|path| dir.join(path)).collect();
+    let moved = |packages: &[String]| {
+        let moved = packages.iter().map(|text| package::moved(text, folder));
+        moved.collect::<Vec<String>>()
+    };
     let charts = file.charts.into_iter().map(|entry| Chart {
         dir: dir.to_owned(),
         entry,
@@ -264,9 +289,13 @@ fn parts(dir: &Path, file: ProfileFile, origins: BTreeMap<String, String>) -> Pa
         {
             *path = dir.join(&*path).to_string_lossy().into_owned();
         }
+        if let Some(from) = &mut image.from {
+            from.packages = moved(&from.packages);
+        }
     }
     Parts {
-        packages: file.packages,
+        packages: moved(&file.packages),
+        pins: file.pins,
         files: file.files,
         images,
         origins,

@@ -28,9 +28,17 @@ pub struct ProfileFile {
     pub sources: BTreeMap<String, SourceFile>,
     /// Which Kubernetes.
     pub kubernetes: Option<KubernetesFile>,
-    /// Debian packages by name; their dependencies follow, recommendations do not.
+    /// Debian packages by name; their dependencies follow, recommendations do not. `NAME=VERSION` takes that version
+    /// alone, in which `*` stands for any text, and `NAME/SOURCE` that of one source or suite; `NAME [ARCH]` counts
+    /// for that architecture alone. What begins with `./` or `../` is a `.deb` file of your own, relative to the
+    /// profile.
     #[serde(default)]
     pub packages: Vec<String>,
+    /// Which packages are there without being asked for [default: listed].
+    pub base: Option<BaseFile>,
+    /// Which versions of packages to prefer; of several pins that are about a package the last counts.
+    #[serde(default)]
+    pub pins: Vec<PinEntry>,
     /// Files from sources, such as upstream's binaries.
     #[serde(default)]
     pub files: Vec<FileEntry>,
@@ -154,24 +162,64 @@ pub struct HeaderFile {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DebianFile {
-    /// The suite, such as `trixie`.
-    pub suite: String,
-    /// The components, such as `main`.
+    /// The suite, such as `trixie`. One that ends with a slash is a folder with an index of its own, such as `/`.
+    pub suite: Option<String>,
+    /// Several suites of one archive, instead of `suite`.
+    #[serde(default)]
+    pub suites: Vec<String>,
+    /// The components, such as `main`; a folder has none.
+    #[serde(default)]
     pub components: Vec<String>,
-    /// The OpenPGP keyring that vouches for the archive; a relative path starts at the profile.
-    #[serde(default = "default_keyring")]
-    pub keyring: String,
+    /// The OpenPGP keyring that vouches for the archive; a relative path starts at the profile [default:
+    /// `/usr/share/keyrings/debian-archive-keyring.gpg`].
+    pub keyring: Option<String>,
+    /// The OpenPGP keys themselves, ASCII-armored, instead of `keyring`.
+    pub key: Option<String>,
+    /// The architectures that the archive is asked for [default: all].
+    pub arch: Option<Vec<Arch>>,
+    /// The priority of its packages, as for pins [default: 500; 100 or 1 for an archive that is `NotAutomatic`].
+    pub priority: Option<i32>,
     /// How old, in days, a release without Valid-Until may be.
     #[serde(default = "default_max_age")]
     pub max_age_days: u32,
 }
 
-fn default_keyring() -> String {
-    "/usr/share/keyrings/debian-archive-keyring.gpg".into()
+impl DebianFile {
+    /// All its suites.
+    pub fn suites(&self) -> impl Iterator<Item = &str> {
+        self.suite.iter().chain(&self.suites).map(String::as_str)
+    }
 }
 
 fn default_max_age() -> u32 {
     366
+}
+
+/// Packages that are there without being asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BaseFile {
+    /// None: the profile lists all.
+    Listed,
+    /// Those that are `Essential`, on which others rely without saying so.
+    Essential,
+    /// Those too whose priority is `required`: the least that Debian's installers make.
+    Required,
+}
+
+/// Which versions to prefer. Of all versions of a package the one with the highest priority is taken, then the
+/// highest.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PinEntry {
+    /// The packages by name; `*` stands for any text.
+    pub packages: Vec<String>,
+    /// Only versions like this; `*` stands for any text.
+    pub version: Option<String>,
+    /// Only those of this source, or of this suite.
+    pub from: Option<String>,
+    /// The priority; sources have 500. Below 0: never, unless `packages` names version or source.
+    pub priority: i32,
 }
 
 /// Which Kubernetes, and what its images are called.
@@ -318,7 +366,7 @@ pub struct ComposeFile {
     /// Files by their path inside the image.
     #[serde(default)]
     pub files: BTreeMap<String, ImageFileEntry>,
-    /// Debian packages; their dependencies follow.
+    /// Debian packages, as in a profile's `packages`; their dependencies follow.
     #[serde(default)]
     pub packages: Vec<String>,
     /// Symbolic links, by their path inside the image.
@@ -358,7 +406,7 @@ pub struct ScriptEntry {
     pub reason: String,
 }
 
-/// Sizes of the partitions, in MiB.
+/// Sizes of the partitions, in MiB, and what is in them.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DiskFile {
@@ -370,6 +418,9 @@ pub struct DiskFile {
     pub store: Option<u64>,
     /// How files of the operating system and of container images are compressed [default: none].
     pub compression: Option<CompressionFile>,
+    /// Whether a PC's BIOS starts the image too, beside UEFI, on amd64 and disks with 512-byte sectors: with GRUB, from
+    /// the package grub-pc-bin [default: false].
+    pub bios: Option<bool>,
 }
 
 /// How files are compressed in the image, where that makes them smaller.

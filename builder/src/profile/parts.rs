@@ -1,6 +1,6 @@
 //! The parts of a profile that grow when profiles extend each other.
 
-use super::file::{ChartEntry, FileEntry, ImageEntry, ScriptEntry, UserEntry};
+use super::file::{ChartEntry, FileEntry, ImageEntry, PinEntry, ScriptEntry, UserEntry};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -25,8 +25,10 @@ pub struct Signature {
 /// What a profile adds to an image.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
-    /// Packages asked for by name; their dependencies follow.
+    /// Packages asked for, as [`super::package::PackageEntry`] reads them; their dependencies follow.
     pub packages: Vec<String>,
+    /// Which versions of packages to prefer.
+    pub pins: Vec<PinEntry>,
     /// Files taken from sources into the root file system.
     pub files: Vec<FileEntry>,
     /// Container images of the store that are named one by one.
@@ -71,6 +73,7 @@ impl Parts {
     /// Adds what a later profile says: of the same thing its word replaces the one before, in place.
     pub(super) fn add(&mut self, later: &Parts) {
         put(&mut self.packages, &later.packages, |a, b| a == b);
+        self.pins.extend_from_slice(&later.pins);
         put(&mut self.files, &later.files, |a, b| a.to == b.to);
         put(&mut self.images, &later.images, |a, b| a.name == b.name);
         self.origins.extend(later.origins.clone());

@@ -1,6 +1,8 @@
 //! What a schema cannot say of a profile: every value for itself, then all documents together. Each fault stands
 //! where the value does.
 
+mod packages;
+
 use super::compose::Source;
 use super::file::{ControlPlane, FileEntry, ImageEntry, KubernetesFile, ProfileFile, UserEntry};
 use crate::images::list::kubeadm;
@@ -31,6 +33,7 @@ pub(super) fn validate(sources: &[Source]) -> anyhow::Result<Required> {
         let mut checks = Checks::of(source);
         checks.values();
         checks.declared(sources);
+        checks.pins_name_sources(sources);
         faults.extend(checks.finish());
     }
     let last = |what: fn(&ProfileFile) -> bool| {
@@ -183,6 +186,7 @@ impl<'a> Checks<'a> {
                 );
             }
         }
+        self.all_packages();
         self.images(&file.images);
         for (i, user) in file.users.iter().enumerate() {
             self.user(i, user);

@@ -1,6 +1,7 @@
 //! `seed.yaml` as people write it, version 1. Every field's comment is its reference documentation, and every
 //! default is stated here and nowhere else.
 
+use super::install::Bus;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -35,6 +36,9 @@ pub struct SeedFile {
     /// Where machines take the time from.
     #[serde(default)]
     pub time: TimeFile,
+    /// Installs a machine that was started from a stick, a CD or virtual media to one of its disks. Without it,
+    /// a machine runs from what it was started from.
+    pub install: Option<InstallFile>,
 }
 
 fn default_hostname() -> String {
@@ -185,4 +189,41 @@ pub struct ApiServerFile {
 pub struct TimeFile {
     /// NTP servers, by name or address. Without any, the hardware clock is believed.
     pub servers: Vec<String>,
+}
+
+/// Installs a machine to one of its disks, and restarts it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct InstallFile {
+    /// Which disk. Everything that is given must fit, and exactly one of the machine's disks must; the one that
+    /// it was started from is none of them.
+    pub disk: DiskFile,
+    /// Whether a disk that holds something may be erased. One that is named by its whole serial number or WWN
+    /// may be without this. A disk with Seedbed on it never is.
+    pub wipe: bool,
+    /// The GUID of a disk with Seedbed on it that is to be installed once more; the console shows it. An
+    /// installed disk has a new one, so this holds for one installation.
+    pub again: Option<String>,
+}
+
+/// What a disk must be like. In texts, `*` and `?` stand for others, and case does not matter.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DiskFile {
+    /// Its serial number.
+    pub serial: Option<String>,
+    /// Its World Wide Name, such as `0x5002538e40a1b2c3`.
+    pub wwn: Option<String>,
+    /// Its model, such as `Samsung SSD 8*`.
+    pub model: Option<String>,
+    /// Where it is plugged in: a name of `/dev/disk/by-path`, such as `pci-0000:00:17.0-ata-1`.
+    pub path: Option<String>,
+    /// What it is attached by.
+    pub bus: Option<Bus>,
+    /// Its least size, such as `100 GB`.
+    pub min_size: Option<String>,
+    /// Its greatest size.
+    pub max_size: Option<String>,
+    /// Whether it has moving parts.
+    pub rotational: Option<bool>,
 }

@@ -4,6 +4,7 @@ use crate::document::{Document, Fault, Faults};
 use crate::guid::Guid;
 use crate::secret::Secret;
 use crate::seed::file::{SeedFile, StaticFile};
+use crate::seed::install::{Install, Pattern, Selector};
 use crate::seed::subnet::{InterfaceAddress, Subnet, SubnetError};
 use crate::seed::{Addressing, Cluster, Etcd, Interface, Network, SECRET_LENGTH, Seed, hostname};
 use std::net::IpAddr;
@@ -55,6 +56,7 @@ impl Check<'_> {
         let etcd = self.etcd();
         self.kubernetes();
         self.time();
+        let install = self.install();
         Some(Seed {
             cluster: cluster?,
             expect: self.file.machines.expect,
@@ -65,6 +67,7 @@ impl Check<'_> {
             cert_sans: self.file.kubernetes.cert_sans.clone(),
             api_server_args: self.file.kubernetes.api_server.extra_args.clone(),
             time_servers: self.file.time.servers.clone(),
+            install: install?,
         })
     }
 
@@ -426,6 +429,71 @@ impl Check<'_> {
                 );
             }
         }
+    }
+
+    fn install(&mut self) -> Option<Option<Install>> {
+        let Some(file) = &self.file.install else {
+            return Some(None);
+        };
+        let disk = &file.disk;
+        let texts = [
+            ("serial", &disk.serial),
+            ("wwn", &disk.wwn),
+            ("model", &disk.model),
+            ("path", &disk.path),
+        ];
+        for (key, text) in texts {
+            if text.as_ref().is_some_and(|text| text.trim().is_empty()) {
+                let hint = "give it, or take the line away";
+                self.fault(&format!("install.disk.{key}"), "it is empty", hint);
+            }
+        }
+        let least = self.size("minSize", disk.min_size.as_deref(), 0);
+        let most = self.size("maxSize", disk.max_size.as_deref(), u64::MAX);
+        if let (Some(least), Some(most)) = (least, most)
+            && least > most
+        {
+            let hint = "exchange the two";
+            self.fault("install.disk.maxSize", "it is below minSize", hint);
+        }
+        let again = match file.again.as_deref().map(str::parse::<Guid>) {
+            None => Some(None),
+            Some(Ok(guid)) => Some(Some(guid)),
+            Some(Err(error)) => {
+                let hint = "copy it from the machine's console, or take the line away";
+                self.fault("install.again", error.to_string(), hint);
+                None
+            }
+        };
+        let pattern = |text: &Option<String>| text.as_deref().map(|text| Pattern::new(text.trim()));
+        let selector = Selector {
+            serial: pattern(&disk.serial),
+            wwn: pattern(&disk.wwn),
+            model: pattern(&disk.model),
+            path: pattern(&disk.path),
+            bus: disk.bus,
+            size: least?..=most?,
+            rotational: disk.rotational,
+        };
+        Some(Some(Install {
+            disk: selector,
+            wipe: file.wipe,
+            again: again?,
+        }))
+    }
+
+    /// Bytes of a size such as `100 GB` or `16 GiB`.
+    fn size(&mut self, key: &str, text: Option<&str>, otherwise: u64) -> Option<u64> {
+        let Some(text) = text else {
+            return Some(otherwise);
+        };
+        let size = parse_size::parse_size(text).ok();
+        if size.is_none() {
+            let message = format!("{text:?} is not a size");
+            let hint = "write it as 100 GB, or as 100 GiB for units of 1024";
+            self.fault(&format!("install.disk.{key}"), message, hint);
+        }
+        size
     }
 }
 

@@ -23,6 +23,21 @@ pub(super) fn read_at(path: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+pub(super) fn open_disk(path: &str, write: bool) -> Result<File> {
+    // On a block device O_EXCL without O_CREAT refuses one that is mounted or part of another (open(2)).
+    let flags = if write {
+        rustix::fs::OFlags::EXCL
+    } else {
+        rustix::fs::OFlags::empty()
+    };
+    OpenOptions::new()
+        .read(true)
+        .write(write)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .with_context(|| format!("opening {path}"))
+}
+
 pub(super) fn write(path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
     replace(path, mode, &mut &bytes[..]).with_context(|| format!("writing {path}"))
 }

@@ -1,5 +1,6 @@
 //! The real machine.
 
+use std::fs::File;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -53,6 +54,10 @@ impl Host for Linux {
 
     fn read_at(&self, path: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
         files::read_at(path, offset, len)
+    }
+
+    fn open_disk(&self, path: &str, write: bool) -> Result<File> {
+        files::open_disk(path, write)
     }
 
     fn write(&self, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {

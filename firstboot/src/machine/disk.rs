@@ -75,7 +75,8 @@ fn whole(host: &dyn Host, name: &str) -> Result<String> {
         .to_owned())
 }
 
-fn table(host: &dyn Host, name: &str) -> Result<gpt::Table> {
+/// The partition table of the disk of this name.
+pub fn table(host: &dyn Host, name: &str) -> Result<gpt::Table> {
     let number = |file: &str| -> Result<u64> {
         let path = format!("/sys/class/block/{name}/{file}");
         let text = host

@@ -28,7 +28,7 @@ impl Phase for Disks {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["seed"]
+        &["install"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {

@@ -51,6 +51,7 @@ fn manifest(kubernetes: &str) -> Manifest {
         pause: String::from("registry.k8s.io/pause:3.2"),
         image_repository: String::from("registry.k8s.io"),
         images: [].into(),
+        partitions: Vec::new(),
         programs: [].into(),
     }
 }
@@ -92,7 +93,7 @@ fn show_partitions(host: &Fake, count: u32) {
 }
 
 /// A machine whose disk is as the image ships it, with a seed in the image.
-fn machine() -> Fake {
+pub(crate) fn machine() -> Fake {
     let host = Fake::default();
     host.set_time(1_600_000_000);
     let manifest = serde_json::to_string(&manifest("v1.20.2")).unwrap();

@@ -23,7 +23,7 @@ pub(super) fn candidates(host: &dyn Host) -> Vec<Candidate> {
     let names = host.list(CLASS).unwrap_or_default();
     let mut candidates = Vec::new();
     for name in names {
-        if VIRTUAL.iter().any(|prefix| name.starts_with(prefix)) || has_partitions(host, &name) {
+        if has_partitions(host, &name) {
             continue;
         }
         let device = format!("/dev/{name}");
@@ -35,6 +35,10 @@ pub(super) fn candidates(host: &dyn Host) -> Vec<Candidate> {
         let on_booted = booted
             .as_ref()
             .is_some_and(|disk| on_disk(&link, &disk.name));
+        // A CD that was booted is shown by a loop device.
+        if !on_booted && VIRTUAL.iter().any(|prefix| name.starts_with(prefix)) {
+            continue;
+        }
         let rank = match on_booted {
             true if own.as_ref() == Some(&device) => Rank::SeedPartition,
             true => continue,

@@ -15,6 +15,8 @@ pub enum Format {
     Raw,
     /// The same, compressed.
     RawZst,
+    /// For sticks, CDs and virtual media: a disk image as small as its contents, which is a CD too.
+    Iso,
     /// For QEMU and private clouds, compressed with zstd.
     Qcow2,
     /// The same compressed with deflate, for hosts that know no other.
@@ -35,6 +37,7 @@ impl Format {
         match self {
             Format::Raw => "raw",
             Format::RawZst => "raw.zst",
+            Format::Iso => "iso",
             Format::Qcow2 => "qcow2",
             Format::Qcow2Deflate => "deflate.qcow2",
             Format::Vmdk => "vmdk",
@@ -48,10 +51,16 @@ impl Format {
     pub(super) fn has_sectors_of_512(self) -> bool {
         match self {
             Format::Raw | Format::RawZst | Format::Qcow2 | Format::Qcow2Deflate => false,
-            Format::Vmdk | Format::Ova | Format::Vhd | Format::Vhdx => true,
+            Format::Iso | Format::Vmdk | Format::Ova | Format::Vhd | Format::Vhdx => true,
         }
     }
 
+    /// Whether it is made from the raw disk, rather than written by itself.
+    pub(super) fn is_converted(self) -> bool {
+        !matches!(self, Format::Raw | Format::Iso)
+    }
+
+    /// Converts the disk; nothing for formats that are not made so.
     pub(super) fn write(
         self,
         disk: &Disk<'_, File>,
@@ -61,8 +70,7 @@ impl Format {
         let id = identity.guid;
         let content_id = u32::from_be_bytes([id[0], id[1], id[2], id[3]]);
         match self {
-            // The disk is there as it is.
-            Format::Raw => Ok(()),
+            Format::Raw | Format::Iso => Ok(()),
             Format::RawZst => seekable_zstd::write(disk, out),
             Format::Qcow2 => qcow2::write(disk, Compression::Zstd, out),
             Format::Qcow2Deflate => qcow2::write(disk, Compression::Deflate, out),

@@ -1,7 +1,9 @@
 //! The growing set of chosen packages, and how each came in.
 
+use super::explain::{Root, Suggestion, Way};
 use super::index::{Id, Index, relations};
-use super::{Exclusion, Fault, LockedPackage, Problem, Solution, Waived};
+use super::{Base, Exclusion, Fault, LockedPackage, Problem, Solution, Waived};
+use crate::debian::packages::Priority;
 use crate::debian::relation::{AnyOf, Relation};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,8 +13,7 @@ const DEPTH: usize = 200;
 /// Who asked for a package.
 #[derive(Clone, Copy)]
 enum Because {
-    Profile,
-    Essential,
+    Root(Root),
     Package(Id),
 }
 
@@ -25,6 +26,8 @@ struct Choice<'a> {
 pub(super) struct Closure<'p, 'a> {
     problem: &'p Problem<'a>,
     index: &'p Index<'a>,
+    /// If set, nothing else is chosen.
+    within: Option<BTreeSet<Id>>,
     excluded: BTreeMap<&'p str, &'p Exclusion>,
     chosen: BTreeMap<Id, Because>,
     fresh: VecDeque<Id>,
@@ -34,11 +37,17 @@ pub(super) struct Closure<'p, 'a> {
 }
 
 impl<'p, 'a> Closure<'p, 'a> {
-    pub(super) fn new(problem: &'p Problem<'a>, index: &'p Index<'a>) -> Self {
+    /// Nothing is chosen yet; `within`, if given, is closed and holds all that will be.
+    pub(super) fn new(
+        problem: &'p Problem<'a>,
+        index: &'p Index<'a>,
+        within: Option<BTreeSet<Id>>,
+    ) -> Self {
         let exclude = problem.exclude.iter();
         Closure {
             problem,
             index,
+            within,
             excluded: exclude
                 .map(|exclusion| (exclusion.package.as_str(), exclusion))
                 .collect(),
@@ -50,6 +59,11 @@ impl<'p, 'a> Closure<'p, 'a> {
         }
     }
 
+    /// What has been chosen.
+    pub(super) fn chosen(&self) -> BTreeSet<Id> {
+        self.chosen.keys().copied().collect()
+    }
+
     /// Chooses the roots.
     pub(super) fn start(&mut self, faults: &mut Vec<Fault>) {
         for request in self.problem.requests {
@@ -59,15 +73,19 @@ impl<'p, 'a> Closure<'p, 'a> {
                     reason: exclusion.reason.clone(),
                 });
             } else if let Some(id) = self.index.candidate(&request.name) {
-                self.choose(id, Because::Profile);
+                self.choose(id, Because::Root(Root::Profile));
             }
         }
-        if self.problem.essential {
-            for id in self.index.candidates() {
-                let package = self.index.package(id);
-                if package.essential && !self.excluded.contains_key(package.name) {
-                    self.choose(id, Because::Essential);
-                }
+        for id in self.index.candidates() {
+            let package = self.index.package(id);
+            let required = package.priority == Priority::Required;
+            let root = match self.problem.base {
+                Base::Essential | Base::Required if package.essential => Root::Essential,
+                Base::Required if required => Root::Required,
+                _ => continue,
+            };
+            if !self.excluded.contains_key(package.name) {
+                self.choose(id, Because::Root(root));
             }
         }
     }
@@ -122,7 +140,8 @@ impl<'p, 'a> Closure<'p, 'a> {
         }
         match self.answers(&group).as_slice() {
             [] => faults.push(Fault::Unsatisfiable {
-                chain: self.chain(by),
+                package: self.label(by),
+                way: self.way(by),
                 relation: group.to_string(),
                 why: self.why_not(&group),
             }),
@@ -189,7 +208,9 @@ impl<'p, 'a> Closure<'p, 'a> {
     fn answers(&self, group: &AnyOf<'_>) -> Vec<Id> {
         let mut answers = Vec::new();
         for id in group.0.iter().flat_map(|relation| self.targets(relation)) {
-            if !self.excluded.contains_key(self.index.package(id).name) && !answers.contains(&id) {
+            let excluded = self.excluded.contains_key(self.index.package(id).name);
+            let within = self.within.as_ref().is_none_or(|set| set.contains(&id));
+            if !excluded && within && !answers.contains(&id) {
                 answers.push(id);
             }
         }
@@ -263,8 +284,8 @@ impl<'p, 'a> Closure<'p, 'a> {
                             verb,
                             relation: relation.to_string(),
                             other: self.label(other),
-                            chain: self.chain(id),
-                            other_chain: self.chain(other),
+                            way: self.way(id),
+                            other_way: self.way(other),
                         });
                     }
                 }
@@ -277,16 +298,21 @@ impl<'p, 'a> Closure<'p, 'a> {
         format!("{} {}", package.name, package.version)
     }
 
-    /// How a package came in: `root -> … -> package`.
-    fn chain(&self, id: Id) -> String {
-        let mut names = vec![self.index.package(id).name];
+    fn way(&self, id: Id) -> Way {
+        let mut names = vec![self.index.package(id).name.to_owned()];
         let mut at = id;
-        while let Some(Because::Package(by)) = self.chosen.get(&at) {
-            names.push(self.index.package(*by).name);
-            at = *by;
-        }
+        let root = loop {
+            match self.chosen.get(&at) {
+                Some(Because::Package(by)) => {
+                    names.push(self.index.package(*by).name.to_owned());
+                    at = *by;
+                }
+                Some(Because::Root(root)) => break *root,
+                None => break Root::Profile,
+            }
+        };
         names.reverse();
-        names.join(" -> ")
+        Way { root, names }
     }
 
     fn why_not(&self, group: &AnyOf<'_>) -> String {
@@ -305,10 +331,18 @@ impl<'p, 'a> Closure<'p, 'a> {
         }
         if let Some(id) = self.index.candidate(name) {
             let record = &self.index.records[id];
-            return format!(
-                "{name} is at version {} in {}",
-                record.package.version, record.archive
-            );
+            let version = record.package.version;
+            let found = format!("{name} is at version {version} in {}", record.archive);
+            if let Some(qualifier) = relation.qualifier.filter(|_| relation.accepts(version)) {
+                return format!("{found} and does not serve {name}:{qualifier}");
+            }
+            return match self.index.elsewhere(relation) {
+                Some(other) => {
+                    let (archive, version) = (other.archive, other.package.version);
+                    format!("{found}; to have the other, ask for {name}/{archive}={version}")
+                }
+                None => format!("{found}, and no archive has another that fits"),
+            };
         }
         let providers = self.targets(relation);
         if let Some(id) = providers.first() {
@@ -322,8 +356,12 @@ impl<'p, 'a> Closure<'p, 'a> {
         if self.index.is_provided(name) {
             return format!("{name} is provided, but not in this version");
         }
+        let available = self.index.available(name);
+        if !available.is_empty() {
+            return format!("a priority below 0 forbids {name}; to have it, ask for {available}");
+        }
         let nearest = self.index.nearest(name);
-        format!("there is no package {name}{}", super::Suggestion(&nearest))
+        format!("there is no package {name}{}", Suggestion(&nearest))
     }
 
     pub(super) fn into_solution(self) -> Solution {
@@ -339,8 +377,9 @@ impl<'p, 'a> Closure<'p, 'a> {
                 size: package.size,
                 sha256: package.sha256.to_owned(),
                 because: match because {
-                    Because::Profile => "profile".to_owned(),
-                    Because::Essential => "essential".to_owned(),
+                    Because::Root(Root::Profile) => "profile".to_owned(),
+                    Because::Root(Root::Essential) => "essential".to_owned(),
+                    Because::Root(Root::Required) => "required".to_owned(),
                     Because::Package(by) => self.index.package(*by).name.to_owned(),
                 },
             }

@@ -1,9 +1,8 @@
 //! Which record stands for each name, and who provides what.
 
-use super::{Fault, Problem, Request, nearest};
-use crate::debian::packages::Package;
+use super::{Fault, Problem, Request, candidate, nearest};
+use crate::debian::packages::{MultiArch, Package};
 use crate::debian::relation::{self, AnyOf, Operator, Relation};
-use crate::debian::version;
 use std::collections::BTreeMap;
 
 /// A record by its place in [`Index::records`].
@@ -12,12 +11,17 @@ pub(super) type Id = usize;
 /// A record and the archive that it comes from.
 pub(super) struct Record<'a> {
     pub(super) archive: &'a str,
+    pub(super) suite: &'a str,
+    /// Below zero: never chosen, unless a request names it.
+    pub(super) priority: i32,
     pub(super) package: &'a Package<'a>,
 }
 
 /// All records for one architecture.
 pub(super) struct Index<'a> {
     pub(super) records: Vec<Record<'a>>,
+    /// All records of each name, in the order of archives.
+    by_name: BTreeMap<&'a str, Vec<Id>>,
     /// The one record that may be chosen, for each name.
     candidates: BTreeMap<&'a str, Id>,
     /// Candidates that provide a name, in order of preference, with the version provided.
@@ -32,17 +36,35 @@ impl<'a> Index<'a> {
                 .packages
                 .iter()
                 .filter(|package| [problem.architecture, "all"].contains(&package.architecture));
-            records.extend(usable.map(|package| Record {
-                archive: archive.name,
-                package,
+            records.extend(usable.map(|package| {
+                let mut record = Record {
+                    archive: archive.name,
+                    suite: archive.suite,
+                    priority: 0,
+                    package,
+                };
+                record.priority = candidate::priority(&record, problem.pins, archive.priority);
+                record
             }));
         }
+        let mut by_name: BTreeMap<&str, Vec<Id>> = BTreeMap::new();
+        for (id, record) in records.iter().enumerate() {
+            by_name.entry(record.package.name).or_default().push(id);
+        }
+        let allowed = |ids: &[Id]| {
+            let ids = ids.iter().copied();
+            candidate::best(&records, ids.filter(|id| records[*id].priority >= 0))
+        };
+        let candidates = by_name
+            .iter()
+            .filter_map(|(name, ids)| Some((*name, allowed(ids)?)))
+            .collect();
         let mut index = Index {
             records,
-            candidates: BTreeMap::new(),
+            by_name,
+            candidates,
             providers: BTreeMap::new(),
         };
-        index.choose_highest();
         for request in problem.requests {
             index.pin(request, faults);
         }
@@ -50,62 +72,71 @@ impl<'a> Index<'a> {
         index
     }
 
-    fn choose_highest(&mut self) {
-        for (id, record) in self.records.iter().enumerate() {
-            let package = record.package;
-            let best = self.candidates.entry(package.name).or_insert(id);
-            let best_version = self.records[*best].package.version;
-            if version::compare(package.version, best_version).is_gt() {
-                *best = id;
+    /// Makes the record that a request asks for the candidate; faults if there is none.
+    fn pin(&mut self, request: &Request, faults: &mut Vec<Fault>) {
+        let Some((name, ids)) = self.by_name.get_key_value(request.name.as_str()) else {
+            let name = request.name.clone();
+            let providers = self.some_providers(&name);
+            faults.push(if providers.is_empty() {
+                let nearest = self.nearest(&name);
+                Fault::Missing { name, nearest }
+            } else {
+                Fault::Virtual { name, providers }
+            });
+            return;
+        };
+        if request.is_open() && self.candidates.contains_key(name) {
+            return;
+        }
+        let fits = |id: &Id| {
+            let record = &self.records[*id];
+            let named = request.accepts(record.package.version, record.archive, record.suite);
+            named && (record.priority >= 0 || !request.is_open())
+        };
+        match candidate::best(&self.records, ids.iter().copied().filter(fits)) {
+            Some(id) => {
+                self.candidates.insert(name, id);
+            }
+            None => {
+                let available = self.available(name);
+                faults.push(if request.is_open() {
+                    let name = request.name.clone();
+                    Fault::Forbidden { name, available }
+                } else {
+                    let wanted = request.to_string();
+                    Fault::Pin { wanted, available }
+                });
             }
         }
     }
 
-    /// Makes the record that a request asks for the candidate; faults if there is none.
-    fn pin(&mut self, request: &Request, faults: &mut Vec<Fault>) {
-        let Some((name, _)) = self.candidates.get_key_value(request.name.as_str()) else {
-            faults.push(Fault::Missing {
-                name: request.name.clone(),
-                nearest: self.nearest(&request.name),
-            });
-            return;
-        };
-        let name = *name;
-        let ids = (0..self.records.len()).filter(|id| self.records[*id].package.name == name);
-        let fits = |id: &Id| {
+    /// All versions of a name, as requests that name them.
+    pub(super) fn available(&self, name: &str) -> String {
+        let ids = self.by_name.get(name).into_iter().flatten();
+        let request = |id: &Id| {
             let record = &self.records[*id];
-            let version = request.version.as_deref();
-            let archive = request.archive.as_deref();
-            version.is_none_or(|version| version::compare(version, record.package.version).is_eq())
-                && archive.is_none_or(|archive| archive == record.archive)
+            format!("{name}/{}={}", record.archive, record.package.version)
         };
-        // Of equal versions the last maximum would win; the first archive is to.
-        let best = ids.clone().filter(fits).rev().max_by(|a, b| {
-            version::compare(
-                self.records[*a].package.version,
-                self.records[*b].package.version,
-            )
-        });
-        match best {
-            Some(id) if request.version.is_some() || request.archive.is_some() => {
-                self.candidates.insert(name, id);
-            }
-            Some(_) => {}
-            None => {
-                let available: Vec<String> = ids
-                    .map(|id| {
-                        format!(
-                            "{}/{}={}",
-                            name, self.records[id].archive, self.records[id].package.version
-                        )
-                    })
-                    .collect();
-                faults.push(Fault::Pin {
-                    wanted: request.to_string(),
-                    available: available.join(", "),
-                });
-            }
-        }
+        ids.map(request).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The record that a relation would accept, were it the candidate of its name.
+    pub(super) fn elsewhere(&self, relation: &Relation<'_>) -> Option<&Record<'a>> {
+        let ids = self.by_name.get(relation.name).into_iter().flatten();
+        let mut records = ids.map(|id| &self.records[*id]);
+        records.find(|record| relation.accepts(record.package.version))
+    }
+
+    /// Up to three packages that provide a name which no package has, by name.
+    fn some_providers(&self, name: &str) -> Vec<String> {
+        let provides = |id: &&Id| {
+            let groups = relation::parse(self.records[**id].package.provides);
+            let mut provided = groups.iter().flatten().flat_map(|group| &group.0);
+            provided.any(|provided| provided.name == name)
+        };
+        let ids = self.candidates.values().filter(provides).take(3);
+        ids.map(|id| self.records[*id].package.name.to_owned())
+            .collect()
     }
 
     fn list_providers(&mut self, faults: &mut Vec<Fault>) {
@@ -176,8 +207,9 @@ impl<'a> Index<'a> {
         let providers = self.providers.get(relation.name).into_iter().flatten();
         let virtual_ones = providers
             // A provider of no version never satisfies a relation with one.
-            .filter(|(_, version)| {
+            .filter(|(id, version)| {
                 version.map_or(relation.version.is_none(), |v| relation.accepts(v))
+                    && serves(self.package(*id), relation.qualifier, architecture)
             })
             .map(|(id, _)| *id);
         let mut targets = Vec::new();
@@ -190,11 +222,12 @@ impl<'a> Index<'a> {
     }
 }
 
-/// Whether a package serves a relation with this architecture qualifier. There is one architecture only, so `any`
-/// and `native` ask for nothing more.
+/// Whether a package serves a relation with this architecture qualifier. There is one architecture only, so that
+/// `native` asks for nothing more; `any` is for packages alone that say `Multi-Arch: allowed`, as dpkg has it.
 fn serves(package: &Package<'_>, qualifier: Option<&str>, architecture: &str) -> bool {
     match qualifier {
-        None | Some("any" | "native") => true,
+        None | Some("native") => true,
+        Some("any") => package.multi_arch == MultiArch::Allowed,
         Some(wanted) => {
             wanted == package.architecture
                 || (package.architecture == "all" && wanted == architecture)

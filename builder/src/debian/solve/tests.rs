@@ -27,7 +27,13 @@ fn record(line: &str) -> Package<'_> {
             "Recommends" => package.recommends = value,
             "Arch" => package.architecture = value,
             "Essential" => package.essential = true,
-            "Priority" => package.priority = crate::debian::packages::Priority::Important,
+            "Multi" => package.multi_arch = crate::debian::packages::MultiArch::Allowed,
+            "Priority" => {
+                package.priority = match value {
+                    "required" => crate::debian::packages::Priority::Required,
+                    _ => crate::debian::packages::Priority::Important,
+                }
+            }
             other => panic!("{other}"),
         }
     }
@@ -46,7 +52,32 @@ fn exclusion(text: &str) -> Exclusion {
     }
 }
 
-/// `ask` names packages; `-x` excludes x, `-~x` waives it, `!` asks for Essential packages.
+/// A pin as `a*/archive=version:priority`, archive and version at will.
+fn pin(text: &str) -> Pin {
+    let (what, priority) = text.rsplit_once(':').unwrap();
+    let (what, version) = what.split_once('=').unzip_or(what);
+    let (name, archive) = what.split_once('/').unzip_or(what);
+    Pin {
+        packages: vec![name.to_owned()],
+        version,
+        archive,
+        priority: priority.parse().unwrap(),
+    }
+}
+
+/// The first part, or all there is, and the second.
+trait UnzipOr<'a> {
+    fn unzip_or(self, all: &'a str) -> (&'a str, Option<String>);
+}
+
+impl<'a> UnzipOr<'a> for Option<(&'a str, &'a str)> {
+    fn unzip_or(self, all: &'a str) -> (&'a str, Option<String>) {
+        self.map_or((all, None), |(a, b)| (a, Some(b.to_owned())))
+    }
+}
+
+/// `ask` names packages; `-x` excludes x, `-~x` waives it, `!` asks for Essential packages, `!!` for required ones
+/// too, `@` begins a pin.
 fn run(archives: &[&[&str]], ask: &str) -> Result<Solution, Faults> {
     let names = ["one", "two", "three"];
     let records: Vec<Vec<Package<'_>>> = archives
@@ -56,14 +87,22 @@ fn run(archives: &[&[&str]], ask: &str) -> Result<Solution, Faults> {
     let archives: Vec<Archive<'_>> = names
         .iter()
         .zip(&records)
-        .map(|(name, packages)| Archive { name, packages })
+        .map(|(name, packages)| Archive {
+            name,
+            suite: "trixie",
+            priority: 500,
+            packages,
+        })
         .collect();
     let (exclude, rest): (Vec<&str>, Vec<&str>) = ask
         .split_whitespace()
         .partition(|word| word.starts_with('-'));
+    let (pins, rest): (Vec<&str>, Vec<&str>) =
+        rest.into_iter().partition(|word| word.starts_with('@'));
+    let pins: Vec<Pin> = pins.iter().map(|word| pin(&word[1..])).collect();
     let requests: Vec<Request> = rest
         .iter()
-        .filter(|word| **word != "!")
+        .filter(|word| !word.starts_with('!'))
         .map(|word| word.parse().unwrap())
         .collect();
     let exclude: Vec<Exclusion> = exclude.iter().map(|word| exclusion(&word[1..])).collect();
@@ -71,7 +110,12 @@ fn run(archives: &[&[&str]], ask: &str) -> Result<Solution, Faults> {
         archives: &archives,
         architecture: "amd64",
         requests: &requests,
-        essential: rest.contains(&"!"),
+        pins: &pins,
+        base: match (rest.contains(&"!"), rest.contains(&"!!")) {
+            (false, false) => Base::Listed,
+            (true, _) => Base::Essential,
+            (false, true) => Base::Required,
+        },
         exclude: &exclude,
     })
 }
@@ -115,7 +159,19 @@ fn the_first_alternative_unless_another_is_chosen() {
     let lines = ["a 1; Depends: b | c", "b 1", "c 1", "d 1; Depends: c"];
     check(&[&lines], "a", "a<profile b<a");
     check(&[&lines], "a c", "a<profile c<profile");
-    check(&[&lines], "a d", "a<profile c<d d<profile");
+    check(&[&lines], "a d", "a<profile c<a d<profile");
+}
+
+#[test]
+fn an_answer_that_a_later_one_makes_needless_is_not_kept() {
+    let lines = [
+        "a 1; Depends: b | c, d | e",
+        "b 1",
+        "c 1",
+        "d 1; Depends: c",
+        "e 1",
+    ];
+    check(&[&lines], "a", "a<profile c<d d<a");
 }
 
 #[test]
@@ -179,7 +235,7 @@ fn versioned_provides() {
     check(
         &[&unversioned],
         "a",
-        "a -> api (>= 2): api is provided, but not in this version",
+        "a 1 needs api (>= 2), but api is provided, but not in this version; a is asked for by the profile",
     );
 }
 
@@ -234,13 +290,28 @@ fn essential_packages_on_request() {
         "a<profile base<essential lib<base perl<essential",
     );
     check(&[&lines], "a ! -perl", "a<profile base<essential lib<base");
+    let required = [
+        "a 1",
+        "mawk 1; Priority: required",
+        "perl 1; Essential: yes",
+    ];
+    check(&[&required], "a !", "a<profile perl<essential");
+    check(
+        &[&required],
+        "a !!",
+        "a<profile mawk<required perl<essential",
+    );
 }
 
 #[test]
 fn exclusions() {
     let lines = ["a 1; Depends: b | c", "b 1", "c 1", "d 1; Depends: b"];
     check(&[&lines], "a -b", "a<profile c<a");
-    check(&[&lines], "d -b", "d -> b: b is excluded (not wanted)");
+    check(
+        &[&lines],
+        "d -b",
+        "d 1 needs b, but b is excluded (not wanted); d is asked for by the profile",
+    );
     check(
         &[&lines],
         "b -b",
@@ -250,7 +321,7 @@ fn exclusions() {
     check(
         &[&provided],
         "a -b",
-        "a -> v: v is provided by b, which is excluded (not wanted)",
+        "a 1 needs v, but v is provided by b, which is excluded (not wanted); a is asked for by the profile",
     );
 }
 
@@ -274,7 +345,7 @@ fn waived_relations_are_noted() {
     check(
         &[&["a 1; Depends: b (>= 3)", "b 2"]],
         "a -~b",
-        "a -> b (>= 3): b is excluded (not wanted)",
+        "a 1 needs b (>= 3), but b is excluded (not wanted); a is asked for by the profile",
     );
     check(&[&["a 1; Depends: gone"]], "a -~gone", "a<profile");
 }
@@ -284,7 +355,8 @@ fn conflicts_are_explained() {
     check(
         &[&["a 1; Depends: b", "b 1; Conflicts: c (<< 2)", "c 1"]],
         "a c",
-        "b 1 conflicts with c (<< 2), but c 1 is chosen; the first is there by a -> b, the second by c",
+        "b 1 conflicts with c (<< 2), but c 1 is chosen: b is needed by a, which the profile asks for, and c is asked \
+         for by the profile; leave out a or c, or pin versions that go together",
     );
     check(
         &[&["a 1; Breaks: b (<< 1)", "b 1"]],
@@ -294,7 +366,8 @@ fn conflicts_are_explained() {
     check(
         &[&["a 1; Provides: v; Conflicts: v", "b 1; Provides: v"]],
         "a b",
-        "a 1 conflicts with v, but b 1 is chosen; the first is there by a, the second by b",
+        "a 1 conflicts with v, but b 1 is chosen: a is asked for by the profile, and b is asked for by the profile; \
+         leave out a or b, or pin versions that go together",
     );
     check(&[&["a 1; Provides: v; Conflicts: v"]], "a", "a<profile");
 }
@@ -311,8 +384,10 @@ fn all_faults_are_reported_with_the_way_there() {
         &[&lines],
         "kubelet-deps iptable",
         "there is no package iptable; names like it: iptables\n\
-         kubelet-deps -> iptables -> libxtables12 (>= 1.8.10): libxtables12 is at version 1.8.9 in one\n\
-         kubelet-deps -> iptables -> libmnl1: there is no package libmnl1; names like it: libmnl0",
+         iptables 1 needs libxtables12 (>= 1.8.10), but libxtables12 is at version 1.8.9 in one, and no archive has \
+         another that fits; iptables is needed by kubelet-deps, which the profile asks for\n\
+         iptables 1 needs libmnl1, but there is no package libmnl1; names like it: libmnl0; iptables is needed by \
+         kubelet-deps, which the profile asks for",
     );
     check(
         &[&["a 1; Depends: b ("]],
@@ -327,7 +402,7 @@ fn other_architectures_do_not_count() {
         &[&[
             "a 1; Arch: arm64",
             "b 1; Arch: all; Depends: c:any, d [arm64], e:native",
-            "c 1",
+            "c 1; Multi: allowed",
             "e 1",
         ]],
         "b",
@@ -337,7 +412,115 @@ fn other_architectures_do_not_count() {
     check(
         &[&["a 1; Depends: b:arm64", "b 1"]],
         "a",
-        "a -> b:arm64: b is at version 1 in one",
+        "a 1 needs b:arm64, but b is at version 1 in one and does not serve b:arm64; a is asked for by the profile",
+    );
+}
+
+#[test]
+fn any_is_served_by_packages_that_allow_it() {
+    check(
+        &[&["a 1; Depends: b:any", "b 1; Multi: allowed"]],
+        "a",
+        "a<profile b<a",
+    );
+    check(
+        &[&["a 1; Depends: b:any", "b 1"]],
+        "a",
+        "a 1 needs b:any, but b is at version 1 in one and does not serve b:any; a is asked for by the profile",
+    );
+    check(
+        &[&["a 1; Depends: v:any", "b 1; Provides: v; Multi: allowed"]],
+        "a",
+        "a<profile b<a",
+    );
+}
+
+#[test]
+fn priorities_go_before_versions() {
+    let archives: [&[&str]; 2] = [&["a 1", "b 1", "c 1"], &["a 2", "b 2", "c 2"]];
+    let check = |ask: &str, expected: &str| {
+        let solution = run(&archives, &format!("a b c {ask}")).unwrap();
+        let found: Vec<&str> = solution
+            .packages
+            .iter()
+            .map(|p| p.version.as_str())
+            .collect();
+        assert_eq!(found.join(" "), expected, "{ask}");
+    };
+    check("", "2 2 2");
+    check("@*/one:600", "1 1 1");
+    check("@*/two:100", "1 1 1");
+    check("@a=1*:501", "1 2 2");
+    check("@*/one:600 @b/one:400", "1 2 1");
+    check("@*/one:600 @b/two:700 @*=2:100", "1 1 1");
+    check("@*/trixie:600", "2 2 2");
+    check("@a=2:-1", "1 2 2");
+}
+
+#[test]
+fn what_a_pin_forbids_is_there_for_who_asks_for_it() {
+    let archives: [&[&str]; 2] = [&["a 1", "d 1; Depends: b"], &["a 2", "b 1"]];
+    check(
+        &archives,
+        "a @a:-1",
+        "every version of package a has a priority below 0; to have one, ask for it: a/one=1, a/two=2",
+    );
+    let solution = run(&archives, "a=2 @a:-1").unwrap();
+    assert_eq!(solution.packages[0].version, "2");
+    check(
+        &archives,
+        "d @*/two:-1",
+        "d 1 needs b, but a priority below 0 forbids b; to have it, ask for b/two=1; d is asked for by the profile",
+    );
+    check(&archives, "d b/two @*/two:-1", "b<profile d<profile");
+}
+
+#[test]
+fn another_version_that_would_do_is_named() {
+    let archives: [&[&str]; 2] = [&["a 1; Depends: b (= 1)", "b 1"], &["b 2"]];
+    check(
+        &archives,
+        "a",
+        "a 1 needs b (= 1), but b is at version 2 in two; to have the other, ask for b/one=1; a is asked for by the \
+         profile",
+    );
+    check(&archives, "a b/one=1", "a<profile b<profile");
+}
+
+#[test]
+fn a_virtual_package_is_none_to_ask_for() {
+    check(
+        &[&["b 1; Provides: v", "c 1; Provides: v (= 2)"]],
+        "v",
+        "v is a virtual package: ask for one that provides it: b, c",
+    );
+}
+
+#[test]
+fn epochs_go_before_all() {
+    let archives: [&[&str]; 2] = [&["a 1:1"], &["a 9; Depends: b (>= 9)"]];
+    check(&archives, "a", "a<profile");
+    check(
+        &[&["a 1; Depends: b (>= 2)", "b 1:1"]],
+        "a",
+        "a<profile b<a",
+    );
+    let found = run(&[&["b 1:1-1"]], "b=1:1-1").unwrap();
+    assert_eq!(found.packages[0].version, "1:1-1");
+}
+
+#[test]
+fn versions_of_providers_are_what_they_provide() {
+    let lines = [
+        "a 1; Conflicts: v (<< 2)",
+        "b 9; Provides: v (= 1)",
+        "c 1; Provides: v",
+    ];
+    check(&[&lines], "a c", "a<profile c<profile");
+    let error = run(&[&lines], "a b").unwrap_err().to_string();
+    assert!(
+        error.contains("a 1 conflicts with v (<< 2), but b 9 is chosen"),
+        "{error}"
     );
 }
 
@@ -347,6 +530,7 @@ fn requests() {
     assert_eq!(text("a"), Ok("a".into()));
     assert_eq!(text("libstdc++6=1:2-3"), Ok("libstdc++6=1:2-3".into()));
     assert_eq!(text("a/security=1"), Ok("a/security=1".into()));
+    assert_eq!(text("a=1.*"), Ok("a=1.*".into()));
     for bad in ["", "=1", "a=", "a=x", "A", "a b", "a/"] {
         assert!(text(bad).is_err(), "{bad:?}");
     }

@@ -7,6 +7,7 @@ use builder::fixture::archive::ArchivePlan;
 use builder::fixture::deb::Deb;
 use builder::initrd::{self, InitrdError, MODULES, Options};
 use contract::partition::Arch;
+use formats::grub::config;
 use formats::tree::Tree;
 
 const KERNEL: &str = "6.12.0-fixture";
@@ -25,11 +26,16 @@ License: ISC
 
 /// The smallest profile with an archive that it can be built from, on a small disk.
 pub fn small_machine() -> Small {
-    let small = Small::with(&ArchivePlan::new("trixie", Date::from_unix(DATE), debs()));
-    small.edit(
-        "  - app\n",
-        "  - linux-image-amd64\n  - system\n  - systemd-boot-efi\n",
-    );
+    small_machine_with(Vec::new())
+}
+
+/// The same with more packages.
+pub fn small_machine_with(more: Vec<Deb>) -> Small {
+    let debs = [debs(), more].concat();
+    let name = |deb: &Deb| format!("  - {}\n", deb.name);
+    let names: String = debs.iter().map(name).collect();
+    let small = Small::with(&ArchivePlan::new("trixie", Date::from_unix(DATE), debs));
+    small.edit("  - app\n", &names);
     small.write(&format!(
         "{}disk: {{esp: 264, root: 16, store: 16}}\n",
         small.text()
@@ -66,7 +72,7 @@ fn debs() -> Vec<Deb> {
     for path in needed() {
         system = system.file(&format!("/{path}"), "", 0o755);
     }
-    vec![kernel, boot, system]
+    vec![kernel, boot, system, grub()]
 }
 
 /// What an initrd takes from the root file system: it says so itself, one by one.
@@ -84,6 +90,41 @@ fn needed() -> Vec<String> {
         paths.push(path);
     }
     paths
+}
+
+/// GRUB's parts for a BIOS: sectors filled with one letter each, a kernel of four bytes, and empty modules.
+fn grub() -> Deb {
+    let mut diskboot = vec![b'd'; 512];
+    diskboot[0x1e8..].fill(0);
+    // The segment that the block list's only row loads to.
+    diskboot[0x1fe..].copy_from_slice(&[0x20, 0x08]);
+    let mut files = vec![
+        ("boot.img".to_owned(), vec![b'b'; 512]),
+        ("diskboot.img".to_owned(), diskboot),
+        ("kernel.img".to_owned(), kernel_img()),
+        ("lzma_decompress.img".to_owned(), vec![b'l'; 64]),
+        ("moddep.lst".to_owned(), Vec::new()),
+    ];
+    let modules = config::MODULES.iter();
+    files.extend(modules.map(|name| (format!("{name}.mod"), Vec::new())));
+    let add = |deb: Deb, (name, bytes): (String, Vec<u8>)| {
+        deb.file(&format!("/usr/lib/grub/i386-pc/{name}"), bytes, 0o644)
+    };
+    files.into_iter().fold(Deb::new("grub-pc-bin", "2.12"), add)
+}
+
+/// A 32-bit ELF file with one section of code at 0x9000.
+fn kernel_img() -> Vec<u8> {
+    let mut bytes = vec![0; 52];
+    bytes[..7].copy_from_slice(b"\x7fELF\x01\x01\x01");
+    bytes[32] = 56;
+    bytes[46] = 40;
+    bytes[48] = 1;
+    bytes.extend(b"code");
+    for field in [0, 1, 6, 0x9000, 52, 4, 0, 0, 1, 0_u32] {
+        bytes.extend(field.to_le_bytes());
+    }
+    bytes
 }
 
 /// A 64-bit ELF file without a section.

@@ -4,6 +4,7 @@ use super::server::{Answer, Server};
 use builder::digest;
 use builder::images::reference::Reference;
 use serde_json::{Value, json};
+use std::io::Read;
 
 /// Media types of one of the two families that registries speak.
 pub struct Family {
@@ -51,8 +52,28 @@ pub fn serve_both(
     family: &Family,
     machine: &str,
 ) -> [Served; 2] {
-    let other = put_manifest(server, image, family, "arm64", "arm64");
-    let served = put_manifest(server, image, family, "amd64", machine);
+    let other = put_manifest(server, image, family, "arm64", layers(image, "arm64"));
+    let served = put_manifest(server, image, family, machine, layers(image, "amd64"));
+    put_index(server, image, family, &other, &served);
+    [served, other]
+}
+
+/// As [`serve`], with layers of these bytes.
+pub fn serve_layers(server: &Server, image: &Reference, layers: Vec<Vec<u8>>) -> Served {
+    let served = put_manifest(server, image, &OCI, "amd64", layers);
+    put_index(server, image, &OCI, &served, &served);
+    served
+}
+
+/// Layers that no other image or architecture has.
+fn layers(image: &Reference, arch: &str) -> Vec<Vec<u8>> {
+    let text = |layer: &str| format!("{layer} of {image} for {arch}; ").repeat(100);
+    ["base", "program"]
+        .map(|layer| text(layer).into_bytes())
+        .to_vec()
+}
+
+fn put_index(server: &Server, image: &Reference, family: &Family, other: &Served, served: &Served) {
     let entry = |served: &Served, arch: &str| {
         json!({
             "mediaType": family.manifest,
@@ -64,11 +85,10 @@ pub fn serve_both(
     let index = json!({
         "schemaVersion": 2,
         "mediaType": family.index,
-        "manifests": [entry(&other, "arm64"), entry(&served, "amd64")],
+        "manifests": [entry(other, "arm64"), entry(served, "amd64")],
     });
     let path = format!("/v2/{}/manifests/{}", image.repository, image.tag);
     server.answer(&path, document(&index, family.index));
-    [served, other]
 }
 
 /// Where the manifest with this digest is.
@@ -83,7 +103,7 @@ pub fn blob_path(image: &Reference, sha256: &str) -> String {
 
 /// Serves a manifest without an index. `machine` is what its config says that it is for.
 pub fn serve_single(server: &Server, image: &Reference, family: &Family, machine: &str) -> Served {
-    let served = put_manifest(server, image, family, machine, machine);
+    let served = put_manifest(server, image, family, machine, layers(image, machine));
     let manifest = server.bytes(&manifest_path(image, &served.manifest));
     let path = format!("/v2/{}/manifests/{}", image.repository, image.tag);
     server.answer(&path, Answer::File(manifest, family.manifest.to_owned()));
@@ -124,17 +144,17 @@ fn put_manifest(
     server: &Server,
     image: &Reference,
     family: &Family,
-    arch: &str,
     machine: &str,
+    layers: Vec<Vec<u8>>,
 ) -> Served {
-    let config = json!({"architecture": machine, "os": "linux", "config": {"Labels": {"image": image.to_string()}}});
-    let layers = ["base", "program"];
-    let layers = layers.map(|layer| {
-        format!("{layer} of {image} for {arch}; ")
-            .repeat(100)
-            .into_bytes()
+    let diff_ids: Vec<String> = layers.iter().map(|layer| diff_id(layer)).collect();
+    let config = json!({
+        "architecture": machine,
+        "os": "linux",
+        "config": {"Labels": {"image": image.to_string()}},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
     });
-    let bytes = [vec![config.to_string().into_bytes()], layers.to_vec()].concat();
+    let bytes = [vec![config.to_string().into_bytes()], layers].concat();
     let blobs: Vec<_> = bytes.into_iter().map(|b| (digest::sha256(&b), b)).collect();
     let descriptors = blobs.iter().enumerate().map(|(i, (sha256, bytes))| {
         let media_type = if i == 0 { family.config } else { family.layer };
@@ -159,6 +179,14 @@ fn put_manifest(
         manifest: sha256,
         blobs,
     }
+}
+
+/// The digest of what a layer unpacks to; one that is no archive stands for itself.
+fn diff_id(layer: &[u8]) -> String {
+    let mut bytes = Vec::new();
+    let unpacked = flate2::read::GzDecoder::new(layer).read_to_end(&mut bytes);
+    let sha256 = digest::sha256(if unpacked.is_ok() { &bytes } else { layer });
+    format!("sha256:{sha256}")
 }
 
 fn document(value: &Value, media_type: &str) -> Answer {

@@ -1,12 +1,12 @@
 //! A small HTTP/1.1 server: GET and HEAD of files in memory, with ranges, redirections, bearer tokens, and
-//! answers that fail, stall or break off on request. It remembers what it was asked.
+//! answers that fail, stall or break off on request. It remembers what it was asked, and counts what it sent.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -81,6 +81,14 @@ struct Shared {
     guarded: AtomicBool,
     /// Every answer is a whole file, as from servers that know no ranges.
     whole: AtomicBool,
+    /// How many bytes go at a time, and how long it takes until the next go.
+    pace: Mutex<Option<(usize, Duration)>>,
+    /// Held during a pause, so that all connections share the pace.
+    turn: Mutex<()>,
+    /// Bytes of bodies that went out, by path.
+    served: Mutex<BTreeMap<String, u64>>,
+    /// Woken whenever more went out.
+    went: Condvar,
 }
 
 impl Server {
@@ -210,6 +218,24 @@ impl Server {
         self.shared.whole.store(true, Ordering::SeqCst);
     }
 
+    /// From now on sends bodies slowly: `chunk` bytes, then a pause, all connections taking turns.
+    pub fn pace(&self, chunk: usize, pause: Duration) {
+        *self.shared.pace.lock().unwrap() = Some((chunk, pause));
+    }
+
+    /// How many bytes of bodies went out, by path.
+    pub fn served(&self) -> BTreeMap<String, u64> {
+        self.shared.served.lock().unwrap().clone()
+    }
+
+    /// Waits until that many bytes of bodies went out in all, or `patience` is over; says whether they did.
+    pub fn wait_until_served(&self, bytes: u64, patience: Duration) -> bool {
+        let served = self.shared.served.lock().unwrap();
+        let short = |served: &mut BTreeMap<String, u64>| served.values().sum::<u64>() < bytes;
+        let waited = self.shared.went.wait_timeout_while(served, patience, short);
+        !waited.unwrap().1.timed_out()
+    }
+
     /// What was asked since the last call, in order of arrival.
     pub fn take_log(&self) -> Vec<Asked> {
         std::mem::take(&mut *self.shared.log.lock().unwrap())
@@ -326,7 +352,21 @@ impl Shared {
             "HEAD" => 0,
             _ => self.length_before_cut(&asked.path, body.len()),
         };
-        respond(connection, status, &headers, body.len(), &body[..sent])
+        respond(connection, status, &headers, body.len(), b"")?;
+        let pace = *self.pace.lock().unwrap();
+        let (chunk, pause) = pace.unwrap_or((body.len().max(1), Duration::ZERO));
+        for part in body[..sent].chunks(chunk) {
+            connection.write_all(part)?;
+            let mut served = self.served.lock().unwrap();
+            *served.entry(asked.path.clone()).or_default() += part.len() as u64;
+            drop(served);
+            self.went.notify_all();
+            if !pause.is_zero() {
+                let _turn = self.turn.lock().unwrap();
+                std::thread::sleep(pause);
+            }
+        }
+        connection.flush()
     }
 
     fn length_before_cut(&self, path: &str, len: usize) -> usize {
