@@ -68,6 +68,17 @@ pub struct LockedChart {
     pub sha256: String,
 }
 
+impl LockedChart {
+    /// The one layer that it is, as its registry has it.
+    pub fn blob(&self) -> LockedBlob {
+        LockedBlob {
+            media_type: CHART.to_owned(),
+            size: self.size,
+            sha256: self.sha256.clone(),
+        }
+    }
+}
+
 /// One file of a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -159,6 +170,8 @@ pub struct ComposedImage {
     pub packages: Vec<LockedPackage>,
 }
 
+/// Media type of a chart in a registry (Helm's "OCI registries").
+pub const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 /// What a lock is called in its profile's folder.
 pub const FILE_NAME: &str = "profile.lock";
 

@@ -181,7 +181,6 @@ impl Sources {
             Err(error) => Err(error),
         }
     }
-    }
 
     /// The URL of `path` in the source `name`.
     pub fn url(&self, name: &str, path: &str) -> anyhow::Result<String> {

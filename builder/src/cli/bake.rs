@@ -11,7 +11,6 @@ use crate::images::credentials::Credentials;
 use crate::images::fetch as images;
 use crate::images::list;
 use crate::images::registries::Registries;
-use crate::lock::resolve::Asked;
 use crate::lock::{self, Lock};
 use crate::profile::{self, Profile};
 use crate::progress::{Mode, Progress, size};
@@ -79,7 +78,7 @@ pub(super) fn fetch(args: FetchArgs) -> anyhow::Result<()> {
 }
 
 /// A client that the profile's sources let in.
-fn transport(profile: &Profile, sources: &Sources) -> anyhow::Result<Transport> {
+pub(super) fn transport(profile: &Profile, sources: &Sources) -> anyhow::Result<Transport> {
     Transport::with(Access::of(profile, sources)?, Limits::DEFAULT)
 }
 
@@ -90,11 +89,15 @@ fn fetch_images(
     store: &Store,
     mode: Mode,
 ) -> anyhow::Result<()> {
-    let chosen = lock
-        .arch
-        .iter()
-        .filter(|(arch, _)| profile.arch.contains(arch));
-    let images = chosen.flat_map(|(arch, part)| {
+    let chosen = || {
+        lock.arch
+            .iter()
+            .filter(|(arch, _)| profile.arch.contains(arch))
+    };
+    for chart in chosen().flat_map(|(_, part)| &part.charts) {
+        images::chart(chart, registries, store)?;
+    }
+    let images = chosen().flat_map(|(arch, part)| {
         let pulled = part
             .images
             .iter()

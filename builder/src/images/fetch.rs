@@ -5,7 +5,7 @@ use crate::images::local;
 use crate::images::pull;
 use crate::images::reference::Reference;
 use crate::images::registries::Registries;
-use crate::lock::{LockedBlob, LockedImage, PulledImage};
+use crate::lock::{LockedBlob, LockedChart, LockedImage, PulledImage};
 use crate::progress::Progress;
 use crate::store::Store;
 use anyhow::{Context, anyhow, bail};
@@ -141,18 +141,33 @@ fn fetch_one(
     store: &Store,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let registry = registries.get(&item.name.registry)?;
-    let (blob, repository) = (item.blob, &item.name.repository);
+    let blob = item.blob;
     let what = format!("blob {} of {}", blob.sha256, item.name);
-    if !item.document {
-        return registry.fetch_blob(repository, blob, store, &what, Some(progress));
+    registries.try_each(&item.name, |registry, there| {
+        let repository = &there.repository;
+        if !item.document {
+            return registry.fetch_blob(repository, blob, store, &what, Some(progress));
+        }
+        let digest = format!("sha256:{}", blob.sha256);
+        let document = registry.manifest(repository, &digest)?;
+        let document = document
+            .with_context(|| format!("registry {} no longer has {what} (404)", registry.host()))?;
+        progress.advance(blob.size);
+        pull::save(store, &document, &what)
+    })
+}
+
+/// Brings a chart of a registry into the store, by its digest.
+pub fn chart(chart: &LockedChart, registries: &Registries, store: &Store) -> anyhow::Result<()> {
+    let (name, blob) = (&chart.name, chart.blob());
+    if store.has(&blob.sha256, blob.size) {
+        return Ok(());
     }
-    let digest = format!("sha256:{}", blob.sha256);
-    let document = registry.manifest(repository, &digest)?;
-    let document = document
-        .with_context(|| format!("registry {} no longer has {what} (404)", registry.host()))?;
-    progress.advance(blob.size);
-    pull::save(store, &document, &what)
+    let reference = Reference::parse(name)?;
+    let fetched = registries.try_each(&reference, |registry, there| {
+        registry.fetch_blob(&there.repository, &blob, store, name, None)
+    });
+    fetched.with_context(|| format!("fetching chart {name}"))
 }
 
 /// Takes a local image into the store once more, as for a store that is new.

@@ -103,25 +103,39 @@ pub struct Wanted<'a> {
     pub key: Option<&'a Key>,
 }
 
-/// The manifest of the image, its config and its layers, by digest. Documents and config are put into the store
-/// at once: they were read and checked here.
+/// The manifest of the image, its config and its layers, by digest, from the first place that has it. Documents and
+/// config are put into the store at once: they were read and checked here.
 pub fn lock(
+    registries: &Registries,
+    wanted: &Wanted<'_>,
+    store: &Store,
+) -> anyhow::Result<PulledImage> {
+    registries.try_each(wanted.image, |registry, there| {
+        lock_at(registry, there, wanted, store)
+    })
+}
+
+/// As [`lock`], at one registry, where the image is called `there`.
+fn lock_at(
     registry: &Registry,
+    there: &Reference,
     wanted: &Wanted<'_>,
     store: &Store,
 ) -> anyhow::Result<PulledImage> {
     let (image, arch) = (wanted.image, wanted.arch);
-    let mut names = vec![image.clone()];
+    // What a mirror calls an image gets into no lock.
+    let mut names = vec![(image.clone(), there.clone())];
     if image.digest.is_none() {
-        names.extend(wanted.form.apply(image, arch));
+        let form = |name: &Reference| wanted.form.apply(name, arch);
+        names.extend(form(image).zip(form(there)));
     }
     let mut tried = Vec::new();
-    for name in &names {
-        let Some(found) = registry.manifest(&name.repository, &name.wanted())? else {
+    for (name, there) in &names {
+        let Some(found) = registry.manifest(&there.repository, &there.wanted())? else {
             tried.push(format!("{} has no {name} (404)", registry.host()));
             continue;
         };
-        match lock_found(registry, wanted, name, found, store)? {
+        match lock_found(registry, wanted, (name, &there.repository), found, store)? {
             Ok(mut pulled) => {
                 pulled.name = (name != image).then(|| name.to_string());
                 return Ok(pulled);
@@ -136,11 +150,11 @@ pub fn lock(
 fn lock_found(
     registry: &Registry,
     wanted: &Wanted<'_>,
-    name: &Reference,
+    (name, repository): (&Reference, &str),
     found: Document,
     store: &Store,
 ) -> anyhow::Result<Result<PulledImage, String>> {
-    let (arch, repository) = (wanted.arch, &name.repository);
+    let arch = wanted.arch;
     let (index, manifest) = if INDEXES.contains(&found.media_type.as_str()) {
         let list: Index = serde_json::from_slice(&found.bytes).context("reading the index")?;
         let Some(entry) = list.manifests.iter().find(|entry| entry.is_for(arch)) else {

@@ -1,6 +1,7 @@
 //! All registries that images come from, each opened once.
 
 use crate::images::credentials::Credentials;
+use crate::images::reference::Reference;
 use crate::images::registry::Registry;
 use crate::source::Sources;
 use crate::transport::Transport;
@@ -8,12 +9,13 @@ use anyhow::Context;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-/// The registries at their chosen places, with the user's logins.
+/// The registries at their chosen places and those that stand in for them, with the user's logins.
 #[derive(Debug)]
 pub struct Registries {
     sources: Sources,
     transport: Transport,
     credentials: Credentials,
+    /// By URL.
     open: Mutex<BTreeMap<String, Arc<Registry>>>,
 }
 
@@ -28,19 +30,30 @@ impl Registries {
         }
     }
 
-    /// The registry that images call `host`.
-    pub fn get(&self, host: &str) -> anyhow::Result<Arc<Registry>> {
-        let mut open = self
-            .open
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(registry) = open.get(host) {
+    /// Does `attempt` with one place of `image` after the other, until one succeeds: with a registry, and what the
+    /// image is called there.
+    pub fn try_each<T>(
+        &self,
+        image: &Reference,
+        mut attempt: impl FnMut(&Registry, &Reference) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        self.sources.try_registries(image, |url, there| {
+            let registry = self.at(url);
+            let registry =
+                registry.with_context(|| format!("opening registry {}", image.registry))?;
+            attempt(&registry, there)
+        })
+    }
+
+    fn at(&self, url: &str) -> anyhow::Result<Arc<Registry>> {
+        let open = self.open.lock();
+        let mut open = open.unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(registry) = open.get(url) {
             return Ok(registry.clone());
         }
-        let url = self.sources.registry(host);
-        let registry = Registry::open(&url, &self.transport, &self.credentials);
-        let registry = Arc::new(registry.with_context(|| format!("opening registry {host}"))?);
-        open.insert(host.to_owned(), registry.clone());
+        let registry = Registry::open(url, &self.transport, &self.credentials)?;
+        let registry = Arc::new(registry);
+        open.insert(url.to_owned(), registry.clone());
         Ok(registry)
     }
 }

@@ -10,7 +10,7 @@ use crate::digest;
 use crate::images::credentials::Credentials;
 use crate::lock::LockedBlob;
 use crate::progress::Progress;
-use crate::store::{Partial, Store};
+use crate::store::{Partial, Store, WrongBytes};
 use crate::transport::{
     Ask, Patience, Transport, TransportError, broken, check, range_from, read_all, shown,
 };
@@ -184,6 +184,7 @@ impl Registry {
                 .restart()
                 .with_context(|| format!("starting {what} again"))?;
         }
+        let resumed = partial.len > 0;
         if let Some(progress) = progress {
             progress.advance(partial.len);
         }
@@ -198,7 +199,13 @@ impl Registry {
                 self.wait(&mut patience, error).with_context(fetching)?;
             }
         }
-        partial.commit(blob.size, what)
+        match partial.commit(blob.size, what) {
+            // What was there came from another run or another mirror, and need not have been good.
+            Err(error) if resumed && error.is::<WrongBytes>() => {
+                self.fetch_blob(repository, blob, store, what, progress)
+            }
+            result => result,
+        }
     }
 
     /// Appends what `partial` lacks of a blob.

@@ -93,6 +93,7 @@ impl Difference {
         let nothing = ArchLock {
             packages: Vec::new(),
             files: Vec::new(),
+            charts: Vec::new(),
             images: Vec::new(),
         };
         let part = |lock: &Lock, arch: &Arch| lock.arch.get(arch).unwrap_or(&nothing).clone();

@@ -7,7 +7,7 @@
 use crate::digest::{self, HashWriter};
 use crate::source::Sources;
 use crate::store::Store;
-use crate::transport::Transport;
+use crate::transport::{Transport, shown};
 use anyhow::{Context, bail};
 use sha2::{Digest as _, Sha512};
 use std::io::{Read, Seek, SeekFrom};
@@ -23,7 +23,6 @@ pub(super) struct Place<'a> {
 
 /// One file.
 pub(super) struct File<'a> {
-    pub(super) url: &'a str,
     /// Below the source.
     pub(super) path: &'a str,
     /// What the profile says.
@@ -44,23 +43,30 @@ enum Published {
 impl Place<'_> {
     /// SHA-256, hexadecimal, and size.
     pub(super) fn digest(&self, file: &File<'_>) -> anyhow::Result<(String, u64)> {
-        let (url, path) = (file.url, file.path);
+        let path = file.path;
         if let Some(sha256) = file.sha256 {
             if !digest::is_sha256(sha256) {
                 bail!("{sha256:?}, given for {path}, is not a SHA-256 in lower-case hexadecimal");
             }
-            return Ok((sha256.to_owned(), self.transport.size(url)?));
+            return Ok((sha256.to_owned(), self.size(path)?));
         }
         match self.published(file)? {
-            Some(Published::Sha256(sha256)) => Ok((sha256, self.transport.size(url)?)),
-            Some(Published::Sha512(sha512)) => self.read(url, Some(&sha512)),
-            None if file.own => self.read(url, None),
+            Some(Published::Sha256(sha256)) => Ok((sha256, self.size(path)?)),
+            Some(Published::Sha512(sha512)) => self.read(path, Some(&sha512)),
+            None if file.own => self.read(path, None),
             None => {
-                let (sha256, size) = self.read(url, None)?;
+                let (sha256, size) = self.read(path, None)?;
+                let url = self.sources.url(self.source, path)?;
+                let url = shown(&url);
                 tracing::warn!("{url} has no published digest; locked as it is, sha256 {sha256}");
                 Ok((sha256, size))
             }
         }
+    }
+
+    fn size(&self, path: &str) -> anyhow::Result<u64> {
+        let size = |url: &str| self.transport.size(url);
+        self.sources.try_each(self.source, path, size)
     }
 
     fn published(&self, file: &File<'_>) -> anyhow::Result<Option<Published>> {
@@ -70,14 +76,14 @@ impl Place<'_> {
             found.with_context(|| format!("{sums} has no SHA-256 or SHA-512 for {name}"))
         };
         if let Some(sums) = file.sums {
-            let text = self.transport.get(&self.sources.url(self.source, sums)?)?;
+            let get = |url: &str| self.transport.get(url);
+            let text = self.sources.try_each(self.source, sums, get)?;
             return parse(sums, &text).map(Some);
         }
         for ending in ["sha256", "sha512"] {
             let sums = format!("{}.{ending}", file.path);
-            let text = self
-                .transport
-                .get_optional(&self.sources.url(self.source, &sums)?)?;
+            let get = |url: &str| self.transport.get_optional(url);
+            let text = self.sources.try_each_optional(self.source, &sums, get)?;
             if let Some(text) = text {
                 return parse(&sums, &text).map(Some);
             }
@@ -93,7 +99,12 @@ impl Place<'_> {
     }
 
     /// Reads the whole file into the store, and holds it to a SHA-512 if there is one.
-    fn read(&self, url: &str, sha512: Option<&str>) -> anyhow::Result<(String, u64)> {
+    fn read(&self, path: &str, sha512: Option<&str>) -> anyhow::Result<(String, u64)> {
+        let read = |url: &str| self.read_from(url, sha512);
+        self.sources.try_each(self.source, path, read)
+    }
+
+    fn read_from(&self, url: &str, sha512: Option<&str>) -> anyhow::Result<(String, u64)> {
         let mut file = tempfile::tempfile().context("creating a file for a download")?;
         self.transport.download(url, &mut file, 0, &mut |_| {})?;
         file.seek(SeekFrom::Start(0))
@@ -111,10 +122,11 @@ impl Place<'_> {
         }
         let found = digest::hex(&hash.finalize());
         if let Some(expected) = sha512.filter(|expected| **expected != found) {
+            let url = shown(url);
             bail!("{url} is not what its publisher says: expected sha512 {expected}, got {found}");
         }
         let (_, sha256, size) = sha256.finish();
-        self.keep(&mut file, &sha256, size, url)?;
+        self.keep(&mut file, &sha256, size, &shown(url))?;
         Ok((sha256, size))
     }
 

@@ -1,14 +1,15 @@
 //! The part of a lock that comes from registries and image files: what the list names is looked up, several images
 //! at a time, and comes out in the order of the list.
 
+use crate::images::fetch;
 use crate::images::list::{self, Listed};
 use crate::images::local;
 use crate::images::pull::{self, Wanted};
 use crate::images::reference::Reference;
 use crate::images::registries::Registries;
-use crate::images::registry::DOCUMENT_LIMIT;
+use crate::images::registry::{DOCUMENT_LIMIT, Registry};
 use crate::images::signature::Key;
-use crate::lock::{LockedChart, LockedImage, PulledImage};
+use crate::lock::{CHART, LockedChart, LockedImage, PulledImage};
 use crate::profile::{Profile, Signature};
 use crate::store::Store;
 use anyhow::{Context as _, anyhow, bail};
@@ -19,8 +20,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many images are looked up at once.
 const PARALLEL: usize = 6;
-/// The one layer of a chart in a registry (Helm's "OCI registries").
-const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
 /// What all images of a lock need.
 #[derive(Clone, Copy)]
@@ -43,10 +42,37 @@ impl Context<'_> {
         Ok((listed, charts))
     }
 
+    /// The list of images, with the charts that a lock has.
+    pub(super) fn list_locked(
+        &self,
+        arch: Arch,
+        charts: &[LockedChart],
+    ) -> anyhow::Result<Vec<Listed>> {
+        list::list(self.profile, arch, &mut |name| {
+            let chart = charts.iter().find(|chart| chart.name == name);
+            let chart = chart.context("it is not in the lock: run `seedbed lock`")?;
+            fetch::chart(chart, self.registries, self.store)?;
+            self.read(chart)
+        })
+    }
+
     fn chart(&self, name: &str) -> anyhow::Result<(LockedChart, Vec<u8>)> {
         let reference = Reference::parse(name)?;
-        let registry = self.registries.get(&reference.registry)?;
-        let found = registry.manifest(&reference.repository, &reference.wanted())?;
+        let chart = self.registries.try_each(&reference, |registry, there| {
+            self.chart_at(name, registry, there)
+        })?;
+        let bytes = self.read(&chart)?;
+        Ok((chart, bytes))
+    }
+
+    /// Brings the chart `name` into the store from a registry where it is called `there`.
+    fn chart_at(
+        &self,
+        name: &str,
+        registry: &Registry,
+        there: &Reference,
+    ) -> anyhow::Result<LockedChart> {
+        let found = registry.manifest(&there.repository, &there.wanted())?;
         let found = found.with_context(|| format!("{} has no {name} (404)", registry.host()))?;
         let manifest: pull::Manifest =
             serde_json::from_slice(&found.bytes).context("reading its manifest")?;
@@ -58,16 +84,19 @@ impl Context<'_> {
         if blob.size > 16 * DOCUMENT_LIMIT {
             bail!("the chart has {} bytes", blob.size);
         }
-        registry.fetch_blob(&reference.repository, &blob, self.store, name, None)?;
-        let mut bytes = Vec::new();
-        let mut file = self.store.open_verified(&blob.sha256, name)?;
-        std::io::Read::read_to_end(&mut file, &mut bytes).context("reading it from the store")?;
-        let chart = LockedChart {
+        registry.fetch_blob(&there.repository, &blob, self.store, name, None)?;
+        Ok(LockedChart {
             name: name.to_owned(),
             size: blob.size,
             sha256: blob.sha256,
-        };
-        Ok((chart, bytes))
+        })
+    }
+
+    fn read(&self, chart: &LockedChart) -> anyhow::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut file = self.store.open_verified(&chart.sha256, &chart.name)?;
+        std::io::Read::read_to_end(&mut file, &mut bytes).context("reading it from the store")?;
+        Ok(bytes)
     }
 
     /// Looks up every image that is not composed. Goes on after a failure, and reports all of them.
@@ -84,7 +113,7 @@ impl Context<'_> {
                         let Some(listed) = wanted.get(at) else {
                             return;
                         };
-                        let result = self.lock_one(listed, arch, &signatures);
+                        let result = self.look_up(listed, arch, &signatures);
                         let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                         done.push((at, result));
                     }
@@ -96,18 +125,10 @@ impl Context<'_> {
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         done.sort_by_key(|(at, _)| *at);
         let (mut images, mut faults) = (Vec::new(), Vec::new());
-        for (at, result) in done {
-            let name = &wanted[at].entry.name;
+        for (_, result) in done {
             match result {
-                Ok(pulled) => images.push(LockedImage {
-                    name: name.clone(),
-                    pulled: Some(pulled),
-                    composed: None,
-                }),
-                Err(error) => {
-                    let by = wanted[at].origins.join(", ");
-                    faults.push(format!("locking image {name} ({by}): {error:#}"));
-                }
+                Ok(image) => images.push(image),
+                Err(error) => faults.push(format!("{error:#}")),
             }
         }
         match faults.as_slice() {
@@ -116,7 +137,28 @@ impl Context<'_> {
         }
     }
 
-    fn lock_one(
+    /// Looks up one image that is not composed.
+    pub(super) fn lock_one(&self, listed: &Listed, arch: Arch) -> anyhow::Result<LockedImage> {
+        self.look_up(listed, arch, &self.profile.parts(arch).signatures)
+    }
+
+    fn look_up(
+        &self,
+        listed: &Listed,
+        arch: Arch,
+        signatures: &[Signature],
+    ) -> anyhow::Result<LockedImage> {
+        let name = &listed.entry.name;
+        let pulled = self.pulled(listed, arch, signatures);
+        let locking = || format!("locking image {name} ({})", listed.origins.join(", "));
+        Ok(LockedImage {
+            name: name.clone(),
+            pulled: Some(pulled.with_context(locking)?),
+            composed: None,
+        })
+    }
+
+    fn pulled(
         &self,
         listed: &Listed,
         arch: Arch,
@@ -152,8 +194,7 @@ impl Context<'_> {
             form: entry.arch_form,
             key: key.as_ref(),
         };
-        let registry = self.registries.get(&image.registry)?;
-        pull::lock(&registry, &wanted, self.store)
+        pull::lock(self.registries, &wanted, self.store)
     }
 
     /// As a lock has it, which goes from one host to another with its profile.

@@ -262,12 +262,7 @@ fn absolute(dir: &Path, path: &str) -> String {
     whole.to_string_lossy().into_owned()
 }
 
-fn parts(
-    dir: &Path,
-    folder: &str,
-    file: ProfileFile,
-    origins: BTreeMap<String, String>,
-) -> Parts {
+fn parts(dir: &Path, folder: &str, file: ProfileFile, origins: BTreeMap<String, String>) -> Parts {
     let below = |paths: Vec<String>| paths.iter().map(|path| dir.join(path)).collect();
     let moved = |packages: &[String]| {
         let moved = packages.iter().map(|text| package::moved(text, folder));

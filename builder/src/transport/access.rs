@@ -4,6 +4,7 @@
 //! the origin of its source alone.
 
 use super::netrc::{self, Login};
+use super::shown;
 use crate::profile::Profile;
 use crate::profile::file::HeaderFile;
 use crate::source::Sources;
@@ -37,14 +38,18 @@ impl Access {
     /// What the sources of `profile` need at the places that were chosen, with the user's `.netrc`.
     pub fn of(profile: &Profile, sources: &Sources) -> anyhow::Result<Self> {
         let mut places = Vec::new();
-        for (name, url) in sources.places() {
+        // A mirror is let into by its own name alone: what a source sends is for its own place.
+        let mirrors = sources.mirrors().map(|url| (shown(url), url, None));
+        let all = sources
+            .places()
+            .map(|(name, url)| (name.to_owned(), url, profile.sources.get(name)));
+        for (name, url, source) in all.chain(mirrors) {
             let Ok(parsed) = Url::parse(url) else {
                 continue;
             };
             if !parsed.has_host() {
                 continue;
             }
-            let source = profile.sources.get(name);
             let mut authorities = certs_d(&parsed)?;
             authorities.extend(
                 source
@@ -52,7 +57,7 @@ impl Access {
                     .map(PathBuf::from),
             );
             places.push(Place {
-                name: name.to_owned(),
+                name,
                 origin: parsed.origin().ascii_serialization(),
                 authorities,
                 headers: source.map(|s| s.headers.clone()).unwrap_or_default(),
