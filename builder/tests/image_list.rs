@@ -15,7 +15,6 @@ use builder::profile;
 use contract::partition::Arch;
 use loopback::command::{refuse, succeed};
 use loopback::registry::{self, OCI, manifest_path};
-use loopback::server::Answer;
 use loopback::small::Small;
 use serde_json::{Value, json};
 use std::fs;
@@ -217,25 +216,7 @@ fn charts_come_as_folder_archive_and_from_a_registry() {
     assert_eq!(listed(&small).len(), 6);
 
     let chart = Reference::parse(&format!("{HOST}/charts/app:1.2.3")).unwrap();
-    let blob = |bytes: &[u8], media_type: &str| {
-        let sha256 = digest::sha256(bytes);
-        small
-            .server
-            .put(&registry::blob_path(&chart, &sha256), bytes);
-        json!({"mediaType": media_type, "digest": format!("sha256:{sha256}"), "size": bytes.len()})
-    };
-    let media_type = "application/vnd.oci.image.manifest.v1+json";
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": media_type,
-        "config": blob(b"{}", "application/vnd.cncf.helm.config.v1+json"),
-        "layers": [blob(&archive, "application/vnd.cncf.helm.chart.content.v1.tar+gzip")],
-    });
-    let bytes = manifest.to_string().into_bytes();
-    small.server.answer(
-        "/v2/charts/app/manifests/1.2.3",
-        Answer::File(bytes, media_type.into()),
-    );
+    registry::serve_chart(&small.server, &chart, &archive);
     small.write(&(text + "charts: [{chart: \"oci://registry.test/charts/app:1.2.3\"}]\n"));
     refuse(
         &mut small.command("images"),

@@ -5,8 +5,8 @@
 //! `~/.docker/config.json`, of which the first that knows the registry counts. In a file `credHelpers` go before
 //! `auths`, and `credsStore` comes last (containers-auth.json(5), and Docker's "docker login" reference).
 //!
-//! Nothing is read before a registry asks, so that locking public images starts no helper. Only `lock` and
-//! `fetch` get here; a build starts no process.
+//! `lock` and `fetch` read nothing before a registry asks, so that locking public images starts no helper. Apart from
+//! them only `push` and `pull` get here; a build starts no process.
 
 mod helper;
 

@@ -240,7 +240,10 @@ fn inputs(source: &Source) -> anyhow::Result<Vec<[u8; 32]>> {
 
 /// Names and contents of all files, in the order of their names.
 fn hash_below(path: &Path, hash: &mut Sha256) -> anyhow::Result<()> {
-    if !path.is_dir() {
+    let meta = fs::metadata(path)?;
+    if !meta.is_dir() {
+        // A device or a pipe need not end.
+        anyhow::ensure!(meta.is_file(), "it is neither a file nor a folder");
         hash.update(Sha256::digest(fs::read(path)?));
         return Ok(());
     }

@@ -140,6 +140,23 @@ pub fn serve_signature(
     server.answer(&path, document(&manifest, OCI.manifest));
 }
 
+/// Serves the archive of a Helm chart.
+pub fn serve_chart(server: &Server, chart: &Reference, archive: &[u8]) {
+    let blob = |bytes: &[u8], media_type: &str| {
+        let sha256 = digest::sha256(bytes);
+        server.put(&blob_path(chart, &sha256), bytes);
+        json!({"mediaType": media_type, "digest": format!("sha256:{sha256}"), "size": bytes.len()})
+    };
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": OCI.manifest,
+        "config": blob(b"{}", "application/vnd.cncf.helm.config.v1+json"),
+        "layers": [blob(archive, "application/vnd.cncf.helm.chart.content.v1.tar+gzip")],
+    });
+    let path = format!("/v2/{}/manifests/{}", chart.repository, chart.tag);
+    server.answer(&path, document(&manifest, OCI.manifest));
+}
+
 fn put_manifest(
     server: &Server,
     image: &Reference,
