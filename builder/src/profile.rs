@@ -23,7 +23,10 @@ pub struct Profile {
     pub dir: PathBuf,
     /// The folders of all its documents: those that it extends first, its own last.
     pub documents: Vec<PathBuf>,
-    /// SHA-256 of the texts of the profile and all that it extends: a lock belongs to these texts.
+    /// Files and folders on which its images depend, and which its digest covers: manifests, charts that are no
+    /// registry's, their values, and keys.
+    pub inputs: Vec<PathBuf>,
+    /// SHA-256 of the texts of the profile and all that it extends, and of its inputs: a lock belongs to these texts.
     pub digest: String,
     /// The name, used in file names of outputs.
     pub name: String,

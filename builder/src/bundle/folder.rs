@@ -56,10 +56,9 @@ pub(super) fn collect(profile: &Profile) -> anyhow::Result<Folder> {
         for certificate in &named.certificates {
             parts.insert(place(profile, &home, certificate)?, Part::File);
         }
-        // The profile's digest covers them.
-        for path in named.image_inputs() {
-            parts.insert(place(profile, &home, &path)?, Part::at(&path));
-        }
+    }
+    for path in &profile.inputs {
+        parts.insert(place(profile, &home, path)?, Part::at(path));
     }
     let debian = profile.sources.values().filter_map(|s| s.debian.as_ref());
     for keyring in debian

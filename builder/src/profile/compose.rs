@@ -3,7 +3,7 @@
 
 use super::file::{BaseFile, ControlPlane, DiskFile, ImageEntry, KubernetesFile, ProfileFile};
 use super::{Chart, Disk, Layer, Parts, Profile, Signature, package, validate};
-use crate::images::list::kubeadm;
+use crate::images::list::{OCI, kubeadm};
 use crate::images::reference::Reference;
 use anyhow::{Context, bail};
 use contract::document::{self, Document};
@@ -105,8 +105,12 @@ fn narrowed(within: Option<&BTreeSet<Arch>>, own: Option<&[Arch]>) -> Option<BTr
 pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
     let required = validate::validate(&sources)?;
     let mut digests: Vec<[u8; 32]> = sources.iter().map(|source| source.digest).collect();
-    for source in &sources {
-        digests.extend(inputs(source)?);
+    // A lock that is older than they are has to be noticed.
+    let inputs: Vec<PathBuf> = sources.iter().flat_map(inputs).collect();
+    for path in &inputs {
+        let mut hash = Sha256::new();
+        hash_below(path, &mut hash).with_context(|| format!("reading {}", path.display()))?;
+        digests.push(hash.finalize().into());
     }
     let digest = match digests.as_slice() {
         [one] => crate::digest::hex(one),
@@ -159,6 +163,7 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
     Ok(Profile {
         dir: documents.last().cloned().unwrap_or_default(),
         documents,
+        inputs,
         digest,
         name: required.name,
         arch: required.arch,
@@ -219,23 +224,16 @@ fn origins(source: &Source) -> BTreeMap<String, String> {
     images.map(place).collect()
 }
 
-/// Digests of the files on which the images of a lock depend beside the profile's text: a lock that is older than
-/// they are has to be noticed.
-fn inputs(source: &Source) -> anyhow::Result<Vec<[u8; 32]>> {
+/// The files and folders on which the images of a lock depend beside the profile's text.
+fn inputs(source: &Source) -> Vec<PathBuf> {
     let file = &source.document.value;
     let charts = file.charts.iter().flat_map(|chart| {
-        let local = Some(&chart.chart).filter(|chart| !chart.starts_with("oci://"));
+        let local = Some(&chart.chart).filter(|chart| !chart.starts_with(OCI));
         local.into_iter().chain(&chart.values)
     });
     let keys = file.signatures.iter().map(|signature| &signature.key);
-    let mut digests = Vec::new();
-    for path in file.manifests.iter().chain(charts).chain(keys) {
-        let mut hash = Sha256::new();
-        let path = source.dir.join(path);
-        hash_below(&path, &mut hash).with_context(|| format!("reading {}", path.display()))?;
-        digests.push(hash.finalize().into());
-    }
-    Ok(digests)
+    let all = file.manifests.iter().chain(charts).chain(keys);
+    all.map(|path| source.dir.join(path)).collect()
 }
 
 /// Names and contents of all files, in the order of their names.

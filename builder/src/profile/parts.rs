@@ -1,7 +1,6 @@
 //! The parts of a profile that grow when profiles extend each other.
 
 use super::file::{ChartEntry, FileEntry, ImageEntry, PinEntry, ScriptEntry, UserEntry};
-use crate::images::list::OCI;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -71,19 +70,6 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Files and folders on which the list of images and what is locked of them depend: manifests, charts that are
-    /// no registry's, their values, and keys.
-    pub fn image_inputs(&self) -> Vec<PathBuf> {
-        let charts = self.charts.iter().flat_map(|chart| {
-            let local = Some(&chart.entry.chart).filter(|chart| !chart.starts_with(OCI));
-            let paths = local.into_iter().chain(&chart.entry.values);
-            paths.map(|path| chart.dir.join(path))
-        });
-        let keys = self.signatures.iter().map(|signature| &signature.key);
-        let files = self.manifests.iter().chain(keys).cloned();
-        files.chain(charts).collect()
-    }
-
     /// Adds what a later profile says: of the same thing its word replaces the one before, in place.
     pub(super) fn add(&mut self, later: &Parts) {
         put(&mut self.packages, &later.packages, |a, b| a == b);
