@@ -6,6 +6,7 @@
 
 use crate::images::config;
 use crate::images::reference::Reference;
+use crate::images::registries::Registries;
 use crate::images::registry::{DOCUMENT_LIMIT, Document, INDEXES, Registry};
 use crate::images::signature::Key;
 use crate::lock::{LockedBlob, PulledImage};
