@@ -234,7 +234,7 @@ impl PackageChanges {
 fn images(part: &ArchLock, other: &ArchLock) -> BTreeMap<String, ImageState> {
     let split = |image: &LockedImage| {
         // A digest stays with the tag that it pins.
-        let (repository, tag) = match Reference::parse(&image.name) {
+        match Reference::parse(&image.name) {
             Ok(name) => {
                 let repository = format!("{}/{}", name.registry, name.repository);
                 let tag = image.name.get(repository.len() + 1..);
@@ -244,8 +244,7 @@ fn images(part: &ArchLock, other: &ArchLock) -> BTreeMap<String, ImageState> {
                 let name = image.name.rsplit_once(':').unwrap_or((&image.name, ""));
                 (name.0.to_owned(), name.1.to_owned())
             }
-        };
-        (repository, tag)
+        }
     };
     let count = |part: &ArchLock, repository: &str| {
         let same = part.images.iter().filter(|i| split(i).0 == repository);

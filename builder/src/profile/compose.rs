@@ -5,7 +5,7 @@ use super::file::{BaseFile, ControlPlane, DiskFile, ImageEntry, KubernetesFile, 
 use super::{Chart, Disk, Layer, Parts, Profile, Signature, package, validate};
 use crate::images::list::{OCI, kubeadm};
 use crate::images::reference::Reference;
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use contract::document::{self, Document};
 use contract::partition::Arch;
 use sha2::{Digest, Sha256};
@@ -241,7 +241,7 @@ fn hash_below(path: &Path, hash: &mut Sha256) -> anyhow::Result<()> {
     let meta = fs::metadata(path)?;
     if !meta.is_dir() {
         // A device or a pipe need not end.
-        anyhow::ensure!(meta.is_file(), "it is neither a file nor a folder");
+        ensure!(meta.is_file(), "it is neither a file nor a folder");
         hash.update(Sha256::digest(fs::read(path)?));
         return Ok(());
     }
