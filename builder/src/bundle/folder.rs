@@ -48,7 +48,10 @@ pub(super) fn collect(profile: &Profile) -> anyhow::Result<Folder> {
         }
     }
     let debian = profile.sources.values().filter_map(|s| s.debian.as_ref());
-    for keyring in debian.filter_map(|debian| debian.keyring.as_ref()).map(Path::new) {
+    for keyring in debian
+        .filter_map(|debian| debian.keyring.as_ref())
+        .map(Path::new)
+    {
         // One of the host's is needed to lock, and not to build.
         if keyring.starts_with(&profile.dir) && keyring.is_file() {
             parts.insert(place(profile, &home, keyring)?, Part::File);

@@ -146,7 +146,12 @@ impl<'a> Records<'a> {
     /// All records, with the names of their archives.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &Package<'a>)> {
         let archives = self.archives.iter();
-        archives.flat_map(|archive| archive.packages.iter().map(|package| (archive.name, package)))
+        archives.flat_map(|archive| {
+            archive
+                .packages
+                .iter()
+                .map(|package| (archive.name, package))
+        })
     }
 
     /// Whether a locked package is still there.
@@ -160,7 +165,9 @@ impl<'a> Records<'a> {
     /// The same records and more, which an archive once had.
     pub fn add(&mut self, name: &'a str, packages: Vec<Package<'a>>) {
         let known = self.archives.iter().find(|archive| archive.name == name);
-        let (suite, priority) = known.map_or((name, DEFAULT_PRIORITY), |known| (known.suite, known.priority));
+        let (suite, priority) = known.map_or((name, DEFAULT_PRIORITY), |known| {
+            (known.suite, known.priority)
+        });
         self.archives.push(ArchiveRecords {
             name,
             suite,

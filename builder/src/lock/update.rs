@@ -56,7 +56,10 @@ pub fn update(resolution: &Resolution<'_>, old: &Lock, names: &[String]) -> anyh
         return Ok(new);
     }
     for archive in &mut new.archives {
-        if let Some(read) = resolver.archives.remove(&(archive.name.clone(), archive.suite.clone())) {
+        if let Some(read) = resolver
+            .archives
+            .remove(&(archive.name.clone(), archive.suite.clone()))
+        {
             *archive = read;
         }
     }
@@ -212,7 +215,10 @@ impl Updater<'_, '_> {
             .filter(|name| self.targets.packages.contains(*name))
             .collect();
         let stays = |package: &&LockedPackage| !moving.contains(package.name.as_str());
-        let superseded = held.iter().filter(stays).filter(|p| !debian.records().has(p));
+        let superseded = held
+            .iter()
+            .filter(stays)
+            .filter(|p| !debian.records().has(p));
         let texts = self.texts(&superseded.collect::<Vec<_>>())?;
         let mut all = debian.records().clone();
         for (archive, text) in &texts {
