@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use contract::manifest::Manifest;
-use contract::partition::Partition;
+use contract::partition::{Partition, Role};
 use formats::gpt::SectorSize;
 
 use crate::facts;
@@ -81,7 +81,8 @@ impl Phase for Install {
         )
         .with_context(|| format!("installing to {}", chosen.name))?;
         host.run(&Cmd::new("/usr/bin/systemctl").args(["reboot", "--no-block"]))?;
-        host.sleep(Duration::from_secs(5));
+        // The restart ends this program. If it does not come, the next look tells why nothing happens.
+        host.sleep(Duration::from_secs(300));
         Err(Trouble::Waiting(format!(
             "{} is installed; the machine restarts",
             chosen.name
@@ -89,17 +90,20 @@ impl Phase for Install {
     }
 }
 
-/// Whether the machine was started from something to install from: what cannot be written, or has no room to
-/// grow.
+/// Whether the machine was started from something to install from: what cannot be written, or what has no room to
+/// grow and is not this machine's yet. A machine keeps its disk, whatever sizes a later image wants.
 fn is_medium(host: &dyn Host, booted: &Disk, manifest: &Manifest) -> bool {
-    let small = |part: &Partition| {
-        let kind = part.role.type_guid(manifest.arch);
-        let sector = booted.table.sector_size.bytes();
+    let entry = |role: Role| {
+        let kind = role.type_guid(manifest.arch);
         let mut entries = booted.table.entries.values();
-        let entry = entries.find(|entry| entry.type_guid == *kind.as_bytes());
-        entry.is_some_and(|entry| entry.sectors().saturating_mul(sector) < part.bytes)
+        entries.find(|entry| entry.type_guid == *kind.as_bytes())
     };
-    is_read_only(host, booted) || manifest.partitions.iter().any(small)
+    let sector = booted.table.sector_size.bytes();
+    let small = |part: &Partition| {
+        entry(part.role).is_some_and(|entry| entry.sectors().saturating_mul(sector) < part.bytes)
+    };
+    let own = entry(Role::State).is_some();
+    is_read_only(host, booted) || (!own && manifest.partitions.iter().any(small))
 }
 
 fn is_read_only(host: &dyn Host, disk: &Disk) -> bool {
@@ -186,6 +190,27 @@ mod tests {
     fn a_machine_on_its_own_disk_is_installed_whatever_the_seed_says() {
         let host = machine();
         host.put(facts::FOUND_SEED, with_install());
+        assert_eq!(Install.observe(&host).unwrap(), State::Done);
+    }
+
+    /// What a later image wants makes no medium of a disk that is in use.
+    #[test]
+    fn a_small_disk_is_a_medium_until_it_is_a_machines_own() {
+        let host = machine();
+        host.put(facts::FOUND_SEED, with_install());
+        let text = host.text(contract::paths::MANIFEST).unwrap();
+        let mut manifest: Manifest = serde_json::from_str(&text).unwrap();
+        manifest.partitions = vec![Partition {
+            role: Role::Root,
+            bytes: 1 << 30,
+        }];
+        host.put(
+            contract::paths::MANIFEST,
+            serde_json::to_string(&manifest).unwrap(),
+        );
+        assert_eq!(Install.observe(&host).unwrap(), State::Absent);
+        host.run(&Cmd::new("/usr/bin/systemd-repart").args(["--dry-run=no", "/dev/vda"]))
+            .unwrap();
         assert_eq!(Install.observe(&host).unwrap(), State::Done);
     }
 
