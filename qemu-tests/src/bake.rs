@@ -39,6 +39,21 @@ impl Bakery {
         })
     }
 
+    /// Locks the profile, whose text has changed, and fetches what is new: from the mirror that apt uses, and from the
+    /// folder that `SEEDBED_KUBE` names.
+    pub fn lock(&self) -> anyhow::Result<()> {
+        let kube = std::env::var("SEEDBED_KUBE").context("SEEDBED_KUBE is not set")?;
+        for command in ["lock", "fetch"] {
+            let tool = Tool::new(&self.seedbed).limit(LIMIT).arg(command);
+            let tool = tool.arg(&self.profile);
+            let tool = tool
+                .arg("--source")
+                .arg(format!("kubernetes=file://{kube}"));
+            tool.arg("--store").arg(&self.store).run()?;
+        }
+        Ok(())
+    }
+
     /// Bakes into the folder `out` with these further options, and gives the one result that ends so.
     pub fn bake(&self, out: &Path, options: &[&str], ending: &str) -> anyhow::Result<PathBuf> {
         Tool::new(&self.seedbed)
