@@ -106,7 +106,8 @@ impl Place<'_> {
 
     fn read_from(&self, url: &str, sha512: Option<&str>) -> anyhow::Result<(String, u64)> {
         let mut file = tempfile::tempfile().context("creating a file for a download")?;
-        self.transport.download(url, &mut file, 0, &mut |_| {})?;
+        let out = (&mut file, u64::MAX);
+        self.transport.download(url, out, 0, &mut |_| {})?;
         file.seek(SeekFrom::Start(0))
             .context("reading a download")?;
         let mut sha256 = HashWriter::new(std::io::sink());
