@@ -136,7 +136,7 @@ fn check(test: &str, image: &[u8]) {
     let rows = pe::Headers::read(image).unwrap().sections;
     let rows = rows.iter().filter(|row| row.raw_size > 0);
     let of_sections = rows.map(|row| (row.raw_offset + row.raw_size / 2) as usize);
-    // The DOS header, the entry point, the last row of the section table, and the last byte.
+    // The DOS header, AddressOfEntryPoint, and the last byte.
     let others = [0x20, optional_header(image) + 16, image.len() - 1];
     for at in of_sections.chain(others) {
         let mut changed = signed.clone();

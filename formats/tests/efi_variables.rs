@@ -10,13 +10,10 @@ mod referee;
 use formats::efi_variables::{self, Variable};
 use formats::signer::Signer;
 use keys::Key;
-use std::path::PathBuf;
 
 const OWNER: &str = "0a4c1f5e-8d3b-4c62-9f10-2b7a6d5e4c3b";
 /// 2026-02-03 04:05:06 UTC.
 const TIME: i64 = 1_770_091_506;
-/// The length of ContentInfo around SignedData of 256 bytes to 64 KiB.
-const CONTENT_INFO: usize = 19;
 
 fn owner() -> [u8; 16] {
     let number = u128::from_str_radix(&OWNER.replace('-', ""), 16).unwrap();
@@ -44,13 +41,13 @@ fn efitools_make_the_same_updates() {
         if referee::run(test, "cert-to-efi-sig-list", &args).is_none() {
             return;
         }
-        assert_eq!(std::fs::read(PathBuf::from(&esl)).unwrap(), list);
+        assert_eq!(std::fs::read(&esl).unwrap(), list);
 
         let (key, certificate) = (signer.key(), signer.pem());
         let keys = ["-g", OWNER, "-k", &key, "-c", &certificate];
         let files = ["-t", "2026-02-03 04:05:06", variable.name(), &esl, &auth];
         referee::run(test, "sign-efi-sig-list", &[&keys[..], &files].concat());
-        let reference = std::fs::read(PathBuf::from(&auth)).unwrap();
+        let reference = std::fs::read(&auth).unwrap();
         let update = efi_variables::signed_update(variable, TIME, &list, signer).unwrap();
         let name = variable.name();
         assert_eq!(update[..16], reference[..16], "{name}: EFI_TIME");
