@@ -37,12 +37,12 @@ pub enum Error {
     /// The bytes cannot be read.
     #[error("reading the boot program failed")]
     Read(#[source] io::Error),
-    /// Sections that leave a gap, or overlap.
+    /// Sections that leave a gap, or overlap each other or the headers.
     #[error(
         "the boot program's sections are not one behind the other: one begins at byte {found:#x} of the file, not at {expected:#x}"
     )]
     Gap {
-        /// Where the section, or the certificate table, begins.
+        /// Where the section begins.
         found: u64,
         /// Where what is before it ends.
         expected: u64,
@@ -80,7 +80,7 @@ pub enum Error {
     /// The image is not the one that was signed.
     #[error(
         "the boot program was changed after it was signed: its digest is {}, and the signature is over {}",
-        hex(found), hex(signed)
+        hex(.found), hex(.signed)
     )]
     Digest {
         /// The digest of the image.
@@ -120,8 +120,7 @@ pub fn sign(image: &Content, signer: &(impl Signer + ?Sized)) -> Result<Signed, 
     let signature = signer::sign(signer, &message).map_err(Error::Signer)?;
     let content_info = pkcs7::content_info(indirect_data::OID, &content);
     let certificate = signer.certificate();
-    let signed_data =
-        pkcs7::signed_data(certificate, &content_info, Some(&attributes), &signature);
+    let signed_data = pkcs7::signed_data(certificate, &content_info, Some(&attributes), &signature);
     let (headers, tail) = unsigned.embed(&pkcs7::wrap(&signed_data), &sums)?;
     Ok(Signed {
         headers,

@@ -83,7 +83,10 @@ impl<'a> Reader<'a> {
                     .iter()
                     .fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
                 let shortest = length >= 0x80 && bytes.first() != Some(&0);
-                (2 + count, usize::try_from(length).ok().filter(|_| shortest)?)
+                (
+                    2 + count,
+                    usize::try_from(length).ok().filter(|_| shortest)?,
+                )
             }
             _ => return None,
         };

@@ -80,7 +80,11 @@ pub fn signature_lists(owner: Guid, certificates: &[&Certificate]) -> Result<Vec
         let short = |size: usize| u32::try_from(size).map_err(|_| TooLarge(der.len()));
         let mut header = [0; LIST_HEADER];
         put(&mut header, 0, &swap_guid(CERT_X509));
-        put(&mut header, 16, &short(LIST_HEADER + 16 + der.len())?.to_le_bytes());
+        put(
+            &mut header,
+            16,
+            &short(LIST_HEADER + 16 + der.len())?.to_le_bytes(),
+        );
         put(&mut header, 24, &short(16 + der.len())?.to_le_bytes());
         lists.extend_from_slice(&header);
         lists.extend_from_slice(&swap_guid(owner));

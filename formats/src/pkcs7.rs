@@ -149,7 +149,7 @@ impl<'a> SignedData<'a> {
     /// Whether the attributes name this content's type and digest, each exactly once.
     pub(crate) fn attributes_name(&self, content_type: &[u8], digest: &[u8; 32]) -> bool {
         let value = |oid| self.attribute(oid).map(|value| value.content);
-        value(CONTENT_TYPE) == Some(content_type) && value(MESSAGE_DIGEST) == Some(digest)
+        value(CONTENT_TYPE) == Some(content_type) && value(MESSAGE_DIGEST) == Some(&digest[..])
     }
 
     fn attribute(&self, oid: &[u8]) -> Option<der::Element<'a>> {

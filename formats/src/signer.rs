@@ -22,7 +22,9 @@ pub enum Error {
         expected: usize,
     },
     /// A certificate of 4 GiB.
-    #[error("the signature with its certificate has {0} bytes, more than its length field can tell")]
+    #[error(
+        "the signature with its certificate has {0} bytes, more than its length field can tell"
+    )]
     TooLarge(usize),
 }
 

@@ -114,7 +114,10 @@ fn check(test: &str, image: &[u8]) {
     let found = authenticode::signatures(&signed.clone().into()).unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].digest, digest);
-    assert_eq!(authenticode::digest(&signed.clone().into()).unwrap(), digest);
+    assert_eq!(
+        authenticode::digest(&signed.clone().into()).unwrap(),
+        digest
+    );
 
     let Some(reference) = sbsign(test, image, &key) else {
         return;
@@ -235,7 +238,10 @@ fn a_signer_that_fails_is_an_error() {
 fn other_keys_are_refused() {
     let test = "authenticode::other_keys_are_refused";
     for (kind, expected) in [
-        ("rsa:1024", "its RSA key is not usable: 2048 to 4096 bits and an odd exponent are needed"),
+        (
+            "rsa:1024",
+            "its RSA key is not usable: 2048 to 4096 bits and an odd exponent are needed",
+        ),
         ("ed25519", "its key is not RSA"),
     ] {
         let Some((_, der)) = keys::draw(test, kind, "other") else {
@@ -255,12 +261,12 @@ fn unusable_images_are_errors() {
         assert_eq!(error.to_string(), expected);
     };
     let with = |at: usize, field: &[u8]| {
-        let mut image = stub(0);
+        let mut image = stub(1);
         let at = optional_header(&image) + at;
         image[at..at + field.len()].copy_from_slice(field);
         image
     };
-    let headers = pe::Headers::read(&stub(0)).unwrap();
+    let headers = pe::Headers::read(&stub(1)).unwrap();
     let first = headers.sections[0].raw_offset;
     check(
         with(60, &(first - 8).to_le_bytes()),
@@ -277,8 +283,9 @@ fn unusable_images_are_errors() {
         let entry = [(start as u32).to_le_bytes(), (size as u32).to_le_bytes()];
         with(112 + 32, &entry.concat())
     };
-    let len = stub(0).len();
+    let len = stub(1).len();
     for (start, size, expected) in [
+        (len - 8, 8, "it overlaps a section"),
         (len, 8, "it does not end where the file does"),
         (len, 0, "it is empty"),
     ] {
@@ -288,7 +295,7 @@ fn unusable_images_are_errors() {
         );
     }
     let unsigned = authenticode::signatures(&stub(0).into()).unwrap();
-    assert_eq!(unsigned, []);
+    assert!(unsigned.is_empty());
     check(vec![0; 100], "the boot program is not usable");
 }
 

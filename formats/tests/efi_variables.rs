@@ -37,7 +37,8 @@ fn efitools_make_the_same_updates() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         let (esl, auth) = (path("list"), path("update"));
-        let args = ["-g", OWNER, &holds.pem(), &esl];
+        let certificate = holds.pem();
+        let args = ["-g", OWNER, &certificate, &esl];
         if referee::run(test, "cert-to-efi-sig-list", &args).is_none() {
             return;
         }

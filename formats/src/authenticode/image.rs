@@ -2,7 +2,7 @@
 
 use super::Error;
 use crate::bytes::{put, u16_le, u32_le};
-use crate::pe::Headers;
+use crate::pe::{self, Headers};
 use crate::tree::Content;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
@@ -38,7 +38,12 @@ impl<'a> Image<'a> {
         let headers = Headers::read(content).map_err(Error::Pe)?;
         let directory = headers.certificate_directory().ok_or(Error::NoDirectory)?;
         let mut end = u64::from(headers.size_of_headers());
-        in_order(headers.bytes().len() as u64, end)?;
+        if end < headers.bytes().len() as u64 || end > content.len() {
+            return Err(Error::Pe(pe::Error::Field {
+                field: "SizeOfHeaders",
+                value: end,
+            }));
+        }
         let rows = headers.sections.iter().filter(|row| row.raw_size > 0);
         let mut rows: Vec<Range<u64>> = rows
             .map(|row| u64::from(row.raw_offset)..row.raw_end())
@@ -53,13 +58,11 @@ impl<'a> Image<'a> {
             }
             end = row.end;
         }
-        in_order(end, content.len())?;
         let end = match headers.is_signed() {
             false => content.len(),
             true => {
                 let table = table(&headers, directory);
-                in_order(end, table.start)?;
-                validate(&table, content.len())?;
+                validate(&table, end, content.len())?;
                 table.start
             }
         };
@@ -93,7 +96,7 @@ impl<'a> Image<'a> {
             add(&mut hash, &mut sum, chunk, offset, at..end);
             Ok(())
         })?;
-        hash.update(&[0; ALIGNMENT][..self.padding()]);
+        hash.update(&[0_u8; ALIGNMENT][..self.padding()]);
         Ok(Sums {
             digest: hash.finalize().into(),
             words: sum,
@@ -125,7 +128,11 @@ impl<'a> Image<'a> {
         put(&mut headers, self.directory, &entry);
         let words = sums.words + words(&entry, self.directory as u64) + words(&tail, self.end);
         let checksum = fold(words).wrapping_add(file_size);
-        put(&mut headers, self.headers.checksum(), &checksum.to_le_bytes());
+        put(
+            &mut headers,
+            self.headers.checksum(),
+            &checksum.to_le_bytes(),
+        );
         Ok((headers, tail))
     }
 
@@ -133,7 +140,9 @@ impl<'a> Image<'a> {
     pub(super) fn certificates(&self) -> Result<Vec<Vec<u8>>, Error> {
         let size = self.content.len() - self.end;
         let table = self.content.slice(self.end, size);
-        let table = table.and_then(|table| table.to_vec()).map_err(Error::Read)?;
+        let table = table
+            .and_then(|table| table.to_vec())
+            .map_err(Error::Read)?;
         let (mut rest, mut found) = (&table[..], Vec::new());
         while !rest.is_empty() {
             if rest.len() < CERTIFICATE_HEADER {
@@ -153,22 +162,17 @@ impl<'a> Image<'a> {
     }
 }
 
-/// What ends at `expected` is followed by what begins at `found`, or a gap.
-fn in_order(expected: u64, found: u64) -> Result<(), Error> {
-    match expected <= found {
-        true => Ok(()),
-        false => Err(Error::Gap { found, expected }),
-    }
-}
-
 /// The bytes of the file that the certificate table takes.
 fn table(headers: &Headers, directory: usize) -> Range<u64> {
     let start = u64::from(u32_le(headers.bytes(), directory));
     start..start + u64::from(u32_le(headers.bytes(), directory + 4))
 }
 
-fn validate(table: &Range<u64>, file_size: u64) -> Result<(), Error> {
+fn validate(table: &Range<u64>, sections_end: u64, file_size: u64) -> Result<(), Error> {
     let wrong = |what| Err(Error::Table(what));
+    if table.start < sections_end {
+        return wrong("it overlaps a section");
+    }
     if table.end != file_size {
         return wrong("it does not end where the file does");
     }

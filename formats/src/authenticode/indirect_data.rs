@@ -7,9 +7,7 @@
 //!   SEQUENCE DigestInfo: SHA-256, the digest
 //! ```
 
-use crate::der::{
-    self, BIT_STRING, Element, OCTET_STRING, SEQUENCE, context, element, implicit,
-};
+use crate::der::{self, BIT_STRING, Element, OCTET_STRING, SEQUENCE, context, element, implicit};
 use crate::pkcs7;
 use sha2::{Digest, Sha256};
 
@@ -46,6 +44,9 @@ pub(super) fn hash(bytes: &[u8]) -> [u8; 32] {
 
 /// The digest in the structure.
 pub(super) fn parse(content: Element<'_>) -> Result<[u8; 32], der::Error> {
+    if content.tag != SEQUENCE {
+        return Err(der::Error("SpcIndirectDataContent"));
+    }
     let mut fields = content.inside();
     let mut kind = fields
         .take(SEQUENCE, "SpcAttributeTypeAndOptionalValue")?

@@ -19,7 +19,11 @@ pub(crate) struct Key {
 pub(crate) fn draw(test: &str, kind: &str, name: &str) -> Option<(TempDir, Vec<u8>)> {
     let dir = TempDir::new().unwrap();
     let path = |file: &str| dir.path().join(file).to_str().unwrap().to_owned();
-    let (key, pem, der) = (path("key.pem"), path("certificate.pem"), path("certificate.der"));
+    let (key, pem, der) = (
+        path("key.pem"),
+        path("certificate.pem"),
+        path("certificate.der"),
+    );
     let subject = format!("/CN={name}");
     let (new, date) = (["req", "-x509", "-newkey", kind], ["-days", "3650"]);
     let files = ["-nodes", "-subj", &subject, "-keyout", &key, "-out", &pem];

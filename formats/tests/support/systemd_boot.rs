@@ -12,6 +12,8 @@ pub(crate) fn program(test: &str, name: &str) -> Option<Vec<u8>> {
         referee::run(test, &format!("systemd-boot-efi of {VARIABLE}"), &[]);
         return None;
     };
-    let path = PathBuf::from(root).join("usr/lib/systemd/boot/efi").join(name);
+    let path = PathBuf::from(root)
+        .join("usr/lib/systemd/boot/efi")
+        .join(name);
     Some(std::fs::read(path).unwrap())
 }
