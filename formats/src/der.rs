@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn any(&mut self) -> Option<Element<'a>> {
         let (tag, short) = (*self.rest.first()?, *self.rest.get(1)?);
         let (header, length) = match short {
-            0..0x80 => (2, usize::from(short)),
+            0..=0x7f => (2, usize::from(short)),
             0x81..=0x84 => {
                 let count = usize::from(short & 0x7f);
                 let bytes = self.rest.get(2..2 + count)?;
