@@ -91,9 +91,9 @@ machine: image ## The tests that need a baked image: a boot to Ready, a power cu
 
 .PHONY: test-long
 test-long: image ## The tiers that take hours; resumable, results appended to out/long.jsonl
+	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_LONG=1 SEEDBED_LONG_RESULTS=$(abspath $(OUT))/long.jsonl cargo test --release --locked -p seedbed-qemu-tests -- --test-threads=1 --nocapture
 	SEEDBED_REQUIRE_REFEREES=1 SEEDBED_LONG=1 cargo test --locked -p seedbed-builder --test debian_apt -- --nocapture
 	SEEDBED_LONG=1 cargo test --release --locked -p seedbed-builder --test killed -- --nocapture
-	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_LONG=1 SEEDBED_LONG_RESULTS=$(abspath $(OUT))/long.jsonl cargo test --release --locked -p seedbed-qemu-tests -- --test-threads=1 --nocapture
 
 .PHONY: bench
 bench: bench-build ## Figures; those of a boot are in qemu-results/ after `make machine`

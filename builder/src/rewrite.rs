@@ -8,7 +8,7 @@
 //! rewrite:
 //!   - from: registry.k8s.io
 //!     to: ["https://harbor.plant/k8s", "http://10.0.0.5:5000/k8s"]
-//!   - from: deb.debian.org/debian
+//!   - from: archive.example/debian
 //!     to: ["http://mirror.plant/debian"]
 //!     only: true
 //! ```
