@@ -37,6 +37,7 @@ pub mod rebuild;
 pub mod reference;
 pub mod rewrite;
 pub mod rootfs;
+pub mod secure_boot;
 pub mod signature;
 pub mod source;
 pub mod store;

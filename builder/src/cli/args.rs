@@ -291,6 +291,10 @@ pub enum KeysCommand {
         /// The files' name without ending.
         #[arg(default_value = "seedbed")]
         name: PathBuf,
+        /// Draw the keys of Secure Boot into this folder instead: PK, KEK and db, each as a private key (.key, not
+        /// encrypted), a certificate (.crt), and a signed update of the firmware's variable (.auth).
+        #[arg(long, value_name = "DIR", conflicts_with = "name")]
+        secure_boot: Option<PathBuf>,
     },
 }
 

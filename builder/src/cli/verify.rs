@@ -2,10 +2,11 @@
 
 use crate::cli::STDOUT;
 use crate::cli::args::{KeysCommand, VerifyArgs};
-use crate::cli::bake::{beside_this_program, open_store};
+use crate::cli::bake::{self, beside_this_program, open_store};
 use crate::inspect::image::Image;
 use crate::inspect::verify::{self, Verification};
 use crate::rebuild::{self, Sources};
+use crate::secure_boot;
 use crate::signature::{self, Signer};
 use anyhow::{Context, bail};
 use std::fmt::Write as _;
@@ -64,7 +65,10 @@ fn rebuild_from(image: &Path, profile: &Path, args: &VerifyArgs) -> anyhow::Resu
 }
 
 pub(super) fn keys(command: KeysCommand) -> anyhow::Result<()> {
-    let KeysCommand::New { name } = command;
+    let KeysCommand::New { name, secure_boot } = command;
+    if let Some(folder) = secure_boot {
+        return secure_boot_keys(&folder);
+    }
     let password = password();
     let encrypted = if password.is_some() {
         "encrypted"
@@ -75,6 +79,16 @@ pub(super) fn keys(command: KeysCommand) -> anyhow::Result<()> {
     let (secret, public) = (files.secret.display(), files.public.display());
     let text =
         format!("wrote {secret} ({encrypted}): keep it secret\nwrote {public}: hand it out\n");
+    io::stdout().write_all(text.as_bytes()).context(STDOUT)
+}
+
+fn secure_boot_keys(folder: &Path) -> anyhow::Result<()> {
+    let written = secure_boot::new_keys(folder, bake::now()?.unix())?;
+    let mut text: String = written
+        .iter()
+        .map(|path| format!("wrote {}\n", path.display()))
+        .collect();
+    text.push_str("keep the .key files secret: nothing encrypts them\n");
     io::stdout().write_all(text.as_bytes()).context(STDOUT)
 }
 
