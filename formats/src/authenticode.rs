@@ -17,6 +17,9 @@
 
 mod image;
 mod indirect_data;
+mod recorded;
+
+pub use recorded::Recorded;
 
 use crate::bytes::hex;
 use crate::der;
@@ -151,6 +154,7 @@ impl Signed {
 pub struct Signature {
     /// The Authenticode digest (SHA-256) of the image that was signed.
     pub digest: [u8; 32],
+    certificates: Vec<u8>,
     issuer_and_serial: Vec<u8>,
     message: Vec<u8>,
     signature: Vec<u8>,
@@ -169,10 +173,26 @@ impl Signature {
             attributes.ok_or(Error::Signature("its attributes do not name its content"))?;
         Ok(Signature {
             digest: indirect_data::parse(content).map_err(Error::Der)?,
+            certificates: data.certificates.to_vec(),
             issuer_and_serial: data.issuer_and_serial.to_vec(),
             message: der::element(der::SET, &[attributes]),
             signature: data.signature.to_vec(),
         })
+    }
+
+    /// The certificate that the signature names, which came along with it: whoever signed chose it.
+    pub fn certificate(&self) -> Result<Certificate, Error> {
+        let mut rest = der::Reader::new(&self.certificates);
+        while let Some(element) = rest.any() {
+            match Certificate::parse(element.whole) {
+                Ok(found) if found.issuer_and_serial() == self.issuer_and_serial => {
+                    return Ok(found);
+                }
+                // Others of the signer's chain may have keys of any kind.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Err(Error::Signature("its certificate did not come along"))
     }
 
     /// Checks that `certificate` made the signature, itself: chains of certificates are not followed.

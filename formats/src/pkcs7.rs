@@ -102,6 +102,8 @@ pub(crate) struct SignedData<'a> {
     pub(crate) content_type: &'a [u8],
     /// What was signed, if it is not detached.
     pub(crate) content: Option<der::Element<'a>>,
+    /// The certificates that come along, one after the other.
+    pub(crate) certificates: &'a [u8],
     /// Who signed.
     pub(crate) issuer_and_serial: &'a [u8],
     /// The attributes' content.
@@ -126,7 +128,7 @@ impl<'a> SignedData<'a> {
         let mut info = data.take(SEQUENCE, "contentInfo")?.inside();
         let content_type = info.take(OBJECT_IDENTIFIER, "contentType")?.content;
         let content = info.optional(context(0));
-        data.optional(context(0));
+        let certificates = data.optional(context(0)).map(|set| set.content);
         data.optional(context(1));
         let mut signers = data.take(SET, "signerInfos")?.inside();
         let mut signer = signers.take(SEQUENCE, "signerInfo")?.inside();
@@ -140,6 +142,7 @@ impl<'a> SignedData<'a> {
         Ok(SignedData {
             content_type,
             content: content.and_then(|content| content.inside().any()),
+            certificates: certificates.unwrap_or_default(),
             issuer_and_serial,
             attributes,
             signature: signer.take(OCTET_STRING, "encryptedDigest")?.content,
