@@ -1,4 +1,4 @@
-//! Keys of Secure Boot as files, and signing with them.
+//! Secure Boot: the keys as files, who signs with them, and what a build puts on the ESP.
 //!
 //! ```text
 //! PK.key  KEK.key  db.key     private keys, PKCS#8 in PEM, which only their owner reads
@@ -7,155 +7,185 @@
 //! ```
 //!
 //! Only `db.key` signs boot programs. The other two keys change what a machine trusts, and belong in a safe once
-//! the updates are made. Drawing takes random numbers and the time, so none of this happens in a build.
+//! the updates are made. Keys that never leave a module or a service are not in the folder: a program signs.
 
-use crate::output::{Unfinished, write_atomically};
+pub mod addon;
+mod folder;
+pub(crate) mod key;
+mod program;
+
+pub use folder::{new_keys, write_updates};
+pub use key::Key;
+
+use crate::digest;
 use anyhow::{Context, bail};
-use formats::efi_variables::{self, Variable};
+use formats::efi_variables::Variable;
 use formats::signer::Signer;
-use formats::x509::Certificate;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, SigningKey};
-use rsa::RsaPrivateKey;
-use rsa::pkcs8::{EncodePrivateKey, LineEnding};
-use rsa::rand_core::OsRng;
-use rustls::pki_types::{CertificateDer, pem::PemObject};
-use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
-/// What firmware takes everywhere.
-const BITS: usize = 2048;
-/// Firmware does not look at the dates, other programs do.
-const FIRST_YEAR: i32 = 2000;
-const LAST_YEAR: i32 = 2099;
+/// The folder of the ESP from which systemd-boot enrols.
+pub const ENROLMENT: &str = "loader/keys/auto";
 const VARIABLES: [Variable; 3] = [
     Variable::PlatformKey,
     Variable::KeyExchangeKey,
     Variable::Database,
 ];
+/// The update of what is forbidden, which no key of ours makes; somebody else's is taken along.
+const FORBIDDEN: &str = "dbx.auth";
 
-/// A certificate with its private key, both from files.
-pub struct Key {
-    certificate: Certificate,
-    pair: KeyPair,
+/// When systemd-boot enrols the keys on a machine in Setup Mode: `secure-boot-enroll` of loader.conf(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enroll {
+    /// Never.
+    Off,
+    /// When somebody chooses so in its menu.
+    Manual,
+    /// By itself in virtual machines, from the menu elsewhere.
+    IfSafe,
+    /// By itself everywhere.
+    Force,
 }
 
-impl Key {
-    /// Reads `NAME.key` and `NAME.crt` of `folder`.
+impl Enroll {
+    const ALL: [Enroll; 4] = [Enroll::Off, Enroll::Manual, Enroll::IfSafe, Enroll::Force];
+
+    fn name(self) -> &'static str {
+        match self {
+            Enroll::Off => "off",
+            Enroll::Manual => "manual",
+            Enroll::IfSafe => "if-safe",
+            Enroll::Force => "force",
+        }
+    }
+
+    /// What a loader.conf says.
+    fn parse(loader_conf: &str) -> Option<Self> {
+        let mut lines = loader_conf.lines();
+        let name = lines.find_map(|line| line.strip_prefix("secure-boot-enroll "))?;
+        Enroll::ALL.into_iter().find(|enroll| enroll.name() == name)
+    }
+}
+
+impl fmt::Display for Enroll {
+    /// As the line of loader.conf.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "secure-boot-enroll {}", self.name())
+    }
+}
+
+/// Who signs a build's boot programs, and what makes machines trust that.
+pub struct SecureBoot {
+    signer: Box<dyn Signer + Send + Sync>,
+    /// Updates of variables, by the name of their file; none, or all that a machine needs.
+    updates: BTreeMap<String, Vec<u8>>,
+    enroll: Enroll,
+}
+
+impl fmt::Debug for SecureBoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("SecureBoot");
+        shown.field("certificate", &self.certificate_sha256());
+        shown.field("enroll", &self.enroll);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl SecureBoot {
+    /// Reads a folder: `db.crt`, the updates, and `db.key` unless `program` signs.
     ///
     /// # Errors
-    /// A file cannot be read, or holds no RSA key or no certificate of one. Whether they belong together shows
-    /// with the first signature.
-    pub fn read(folder: &Path, name: &str) -> anyhow::Result<Self> {
-        let path = folder.join(format!("{name}.key"));
-        let reading = || format!("reading private key {}", path.display());
-        let pem = fs::read_to_string(&path).with_context(reading)?;
-        let pair = KeyPair::from_pkcs8_pem_and_sign_algo(&pem, &rcgen::PKCS_RSA_SHA256);
-        let pair = pair.with_context(reading)?;
-        let path = folder.join(format!("{name}.crt"));
-        let reading = || format!("reading certificate {}", path.display());
-        let der = CertificateDer::from_pem_file(&path).with_context(reading)?;
-        let certificate = Certificate::parse(&der).with_context(reading)?;
-        Ok(Key { certificate, pair })
-    }
-
-    fn draw(name: &str) -> anyhow::Result<Drawn> {
-        let drawing = || format!("drawing the key {name}");
-        let secret = RsaPrivateKey::new(&mut OsRng, BITS).with_context(drawing)?;
-        let secret = secret.to_pkcs8_pem(LineEnding::LF).with_context(drawing)?;
-        let pair = KeyPair::from_pkcs8_pem_and_sign_algo(&secret, &rcgen::PKCS_RSA_SHA256);
-        let pair = pair.with_context(drawing)?;
-        let mut params = CertificateParams::default();
-        params.not_before = rcgen::date_time_ymd(FIRST_YEAR, 1, 1);
-        params.not_after = rcgen::date_time_ymd(LAST_YEAR, 12, 31);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let subject = format!("Seedbed Secure Boot {name}");
-        params.distinguished_name.push(DnType::CommonName, subject);
-        let certificate = params.self_signed(&pair).with_context(drawing)?;
-        Ok(Drawn {
-            secret: secret.to_string(),
-            pem: certificate.pem(),
-            key: Key {
-                certificate: Certificate::parse(certificate.der()).with_context(drawing)?,
-                pair,
-            },
-        })
-    }
-}
-
-impl Signer for Key {
-    fn certificate(&self) -> &Certificate {
-        &self.certificate
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.pair.sign(message)?)
-    }
-}
-
-struct Drawn {
-    secret: String,
-    pem: String,
-    key: Key,
-}
-
-/// Draws the three keys and writes all files to `folder`, which is made if it is missing; gives their paths.
-/// The updates are dated `time`, in seconds since 1970: firmware that knows a later update refuses these.
-///
-/// # Errors
-/// One of the files is there already, or cannot be written.
-pub fn new_keys(folder: &Path, time: i64) -> anyhow::Result<Vec<PathBuf>> {
-    let path = |variable: Variable, ending: &str| {
-        let name = variable.name();
-        folder.join(format!("{name}.{ending}"))
-    };
-    for variable in VARIABLES {
-        for ending in ["key", "crt", "auth"] {
-            let path = path(variable, ending);
-            if path.exists() {
-                bail!(
-                    "{} is there already, and a key is never overwritten",
-                    path.display()
-                );
+    /// A file cannot be read, key and certificate do not belong together, only some of the updates are there, or
+    /// a machine that takes them would not start what is signed.
+    pub fn read(folder: &Path, program: Option<&Path>, enroll: Enroll) -> anyhow::Result<Self> {
+        let database = Variable::Database.name();
+        let key = Key::read(folder, database, program)?;
+        let mut updates = BTreeMap::new();
+        let mut missing = Vec::new();
+        for variable in VARIABLES {
+            let name = format!("{}.auth", variable.name());
+            match read_if_there(&folder.join(&name))? {
+                Some(bytes) => drop(updates.insert(name, bytes)),
+                None => missing.push(name),
             }
         }
+        if !updates.is_empty() && !missing.is_empty() {
+            bail!(
+                "{} lacks {}: a machine needs all three updates; `seedbed keys enroll` makes them",
+                folder.display(),
+                missing.join(" and ")
+            );
+        }
+        if let Some(update) = updates.get(&format!("{database}.auth")) {
+            let der = key.certificate().der();
+            if !update.windows(der.len()).any(|bytes| bytes == der) {
+                bail!(
+                    "{0}/{database}.auth does not hold the certificate {0}/{database}.crt: a machine that enrolled it would not start the image; `seedbed keys enroll` makes it anew",
+                    folder.display()
+                );
+            }
+            if let Some(bytes) = read_if_there(&folder.join(FORBIDDEN))? {
+                updates.insert(FORBIDDEN.to_owned(), bytes);
+            }
+        }
+        Ok(SecureBoot {
+            signer: Box::new(key),
+            updates,
+            enroll,
+        })
     }
-    fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-    let [platform, exchange, database] = VARIABLES.map(|variable| Key::draw(variable.name()));
-    let (platform, exchange, database) = (platform?, exchange?, database?);
-    let mut written = Vec::new();
-    let owner = owner(&platform.key);
-    for (variable, drawn, signer) in [
-        (Variable::PlatformKey, &platform, &platform.key),
-        (Variable::KeyExchangeKey, &exchange, &platform.key),
-        (Variable::Database, &database, &exchange.key),
-    ] {
-        let lists = efi_variables::signature_lists(owner, &[&drawn.key.certificate])?;
-        let update = efi_variables::signed_update(variable, time, &lists, signer)
-            .with_context(|| format!("signing the update of {}", variable.name()))?;
-        let secret = path(variable, "key");
-        let unfinished = Unfinished::create_private(&secret)?;
-        let mut file = unfinished.file();
-        file.write_all(drawn.secret.as_bytes())
-            .with_context(|| format!("writing {}", secret.display()))?;
-        unfinished.finish()?;
-        written.push(secret);
-        for (ending, bytes) in [("crt", drawn.pem.as_bytes()), ("auth", &update)] {
-            let path = path(variable, ending);
-            write_atomically(&path, bytes)?;
-            written.push(path);
+
+    /// What made an image that is there already, to make the same again: its signatures, updates and loader.conf.
+    pub(crate) fn recorded(
+        signer: impl Signer + Send + Sync + 'static,
+        updates: BTreeMap<String, Vec<u8>>,
+        loader_conf: &str,
+    ) -> Self {
+        SecureBoot {
+            signer: Box::new(signer),
+            updates,
+            enroll: Enroll::parse(loader_conf).unwrap_or(Enroll::Off),
         }
     }
-    Ok(written)
+
+    /// Who signs.
+    pub(crate) fn signer(&self) -> &dyn Signer {
+        self.signer.as_ref()
+    }
+
+    /// The files that enrol, by name.
+    pub(crate) fn updates(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.updates
+    }
+
+    /// What loader.conf is to say; nothing where there is nothing to enrol.
+    pub(crate) fn loader_conf(&self) -> Option<String> {
+        (!self.updates.is_empty()).then(|| format!("{}\n", self.enroll))
+    }
+
+    /// Whatever of this reaches an image: everything but the key, whose signatures its certificate determines.
+    pub(crate) fn inputs(&self) -> Vec<&[u8]> {
+        let updates = self.updates.iter();
+        let updates = updates.flat_map(|(name, bytes)| [name.as_bytes(), bytes.as_slice()]);
+        let certificate = self.signer.certificate().der();
+        [certificate, self.enroll.name().as_bytes()]
+            .into_iter()
+            .chain(updates)
+            .collect()
+    }
+
+    fn certificate_sha256(&self) -> String {
+        digest::sha256(self.signer.certificate().der())
+    }
 }
 
-/// The GUID that marks certificates as this platform key's: from its digest, as version 8 of RFC 9562 has it.
-fn owner(platform: &Key) -> [u8; 16] {
-    let digest = Sha256::digest(platform.certificate.der());
-    let mut guid = [0; 16];
-    guid.copy_from_slice(&digest[..16]);
-    guid[6] = 0x80 | guid[6] & 0x0f;
-    guid[8] = 0x80 | guid[8] & 0x3f;
-    guid
+fn read_if_there(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
 }

@@ -3,7 +3,7 @@
 //! that of any boot program, so what is in it is as much the signer's word as the command line in the kernel image.
 //!
 //! ```text
-//! headers     room for the rows of four more sections
+//! headers     with room for more rows in the section table
 //! .text       returns EFI_UNSUPPORTED, should somebody start it
 //! .reloc      an empty block: the image may be loaded anywhere
 //! .cmdline    the arguments

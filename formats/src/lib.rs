@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows a clock, randomness, a process or the network, and nothing panics on bad input.
 
+pub mod addon;
 pub mod authenticode;
 mod bytes;
 mod civil;

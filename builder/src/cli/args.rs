@@ -2,6 +2,7 @@
 
 use crate::build;
 use crate::rewrite::Rule;
+use crate::secure_boot::Enroll;
 use anyhow::Context;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use contract::partition::Arch;
@@ -46,6 +47,8 @@ pub enum Command {
     /// Make keys that sign what a build gives.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Write kernel arguments of a site as a signed add-on, for images that are baked already.
+    Addon(AddonArgs),
     /// Put a build's outputs into a registry, as an OCI artifact.
     Push(PushArgs),
     /// Take a build's outputs out of a registry, and verify each.
@@ -100,6 +103,20 @@ pub struct StoreArgs {
     /// The store of blobs [default: seedbed/store below the user's cache folder].
     #[arg(long, value_name = "DIR", env = "SEEDBED_STORE")]
     pub store: Option<PathBuf>,
+}
+
+/// Who signs for Secure Boot.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct SignerArgs {
+    /// Sign what firmware starts with db.key of this folder, which `seedbed keys new --secure-boot` made. The updates
+    /// in it (.auth) go onto the ESP, from where machines enrol them.
+    #[arg(long, value_name = "DIR")]
+    pub secure_boot: Option<PathBuf>,
+    /// For --secure-boot: let this program sign, so that the folder needs no private key. Its argument is the key's
+    /// name; it reads from standard input what to sign, and writes the signature (RSA, PKCS#1 v1.5, SHA-256) to
+    /// standard output.
+    #[arg(long, value_name = "PROGRAM", requires = "secure_boot")]
+    pub signer: Option<PathBuf>,
 }
 
 /// `seedbed lock`.
@@ -211,6 +228,17 @@ pub struct BuildArgs {
     /// Sign SHA256SUMS in the folder with this secret key, which `seedbed keys new` or minisign made.
     #[arg(long, value_name = "KEY")]
     pub sign: Option<PathBuf>,
+    /// Who signs for Secure Boot.
+    #[command(flatten)]
+    pub signer: SignerArgs,
+    /// For --secure-boot: when systemd-boot enrols the keys on a machine in Setup Mode.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "if-safe",
+        requires = "secure_boot"
+    )]
+    pub enroll: EnrollArg,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -268,6 +296,10 @@ pub struct VerifyArgs {
     /// The public key that must have signed SHA256SUMS.
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+    /// The certificate, in PEM, that must have signed what firmware starts: db.crt. Without it signatures for Secure
+    /// Boot are checked as well, if there are any, by the certificate in them.
+    #[arg(long, value_name = "FILE")]
+    pub secure_boot_certificate: Option<PathBuf>,
     /// Build the image again from this profile's lock and the store, and compare every byte.
     #[arg(long, value_name = "PROFILE")]
     pub rebuild: Option<PathBuf>,
@@ -280,6 +312,30 @@ pub struct VerifyArgs {
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// When keys are enrolled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EnrollArg {
+    /// Never.
+    Off,
+    /// When somebody chooses so in systemd-boot's menu, which opens if a key is held down.
+    Manual,
+    /// By itself in virtual machines, from the menu elsewhere.
+    IfSafe,
+    /// By itself everywhere, also where cards of the machine have programs that these keys forbid.
+    Force,
+}
+
+impl From<EnrollArg> for Enroll {
+    fn from(arg: EnrollArg) -> Self {
+        match arg {
+            EnrollArg::Off => Enroll::Off,
+            EnrollArg::Manual => Enroll::Manual,
+            EnrollArg::IfSafe => Enroll::IfSafe,
+            EnrollArg::Force => Enroll::Force,
+        }
+    }
 }
 
 /// `seedbed keys …`.
@@ -296,6 +352,35 @@ pub enum KeysCommand {
         #[arg(long, value_name = "DIR", conflicts_with = "name")]
         secure_boot: Option<PathBuf>,
     },
+    /// Make the updates of the firmware's variables (PK.auth, KEK.auth, db.auth) anew, from the certificates in a
+    /// folder (PK.crt, KEK.crt, db.crt; RSA, in PEM): for keys that another program drew or holds.
+    Enroll {
+        /// The folder; it needs PK.key and KEK.key, too, unless a program signs.
+        folder: PathBuf,
+        /// Let this program sign: see `seedbed build`. It is asked with PK and with KEK.
+        #[arg(long, value_name = "PROGRAM")]
+        signer: Option<PathBuf>,
+    },
+}
+
+/// `seedbed addon`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct AddonArgs {
+    /// The kernel arguments, in one text.
+    #[arg(long, value_name = "ARGUMENTS")]
+    pub cmdline: String,
+    /// The folder with db.crt and db.key.
+    #[arg(long, value_name = "DIR")]
+    pub secure_boot: PathBuf,
+    /// Let this program sign instead of db.key: see `seedbed build`.
+    #[arg(long, value_name = "PROGRAM")]
+    pub signer: Option<PathBuf>,
+    /// The machines' architecture.
+    #[arg(long, default_value = "amd64")]
+    pub arch: ArchArg,
+    /// The file to write, whose name must end with .addon.efi: it goes into loader/addons of the ESP.
+    #[arg(long, short, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 /// `seedbed push`.

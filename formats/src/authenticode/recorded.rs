@@ -32,7 +32,7 @@ impl Recorded {
 /// Nothing was ever signed with these contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a boot program is not the one that was signed")]
-pub struct NeverSigned;
+struct NeverSigned;
 
 impl Signer for Recorded {
     fn certificate(&self) -> &Certificate {
