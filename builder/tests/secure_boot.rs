@@ -263,7 +263,7 @@ fn a_program_signs_in_place_of_a_key() {
 #[test]
 fn a_folder_that_would_make_no_machine_start_is_refused() {
     let (small, keys) = with_keys();
-    let mut refused = |words: &[&str]| {
+    let refused = |words: &[&str]| {
         refuse(
             small.command("build").arg("--secure-boot").arg(&keys),
             words,
