@@ -37,6 +37,9 @@ pub(super) fn verify(args: VerifyArgs) -> anyhow::Result<()> {
         for what in &found.verified {
             writeln!(text, "good: {what}").context(STDOUT)?;
         }
+        for what in &found.notes {
+            writeln!(text, "note: {what}").context(STDOUT)?;
+        }
     }
     io::stdout().write_all(text.as_bytes()).context(STDOUT)?;
     match found.damage.as_slice() {

@@ -65,7 +65,10 @@ pub fn check(image: &Image, certificate: Option<&Certificate>) -> Verification {
             let what = format!("Secure Boot (certificate {sha256})");
             found.verified.push(what);
         }
-        Ok(None) => {}
+        Ok(None) => {
+            let note = "nobody signed what firmware starts: Secure Boot would refuse it";
+            found.notes.push(note.to_owned());
+        }
         Err(error) => found.damage.push(format!("Secure Boot: {error:#}")),
     }
     found

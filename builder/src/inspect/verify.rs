@@ -22,6 +22,8 @@ pub struct Verification {
     pub verified: Vec<String>,
     /// What is wrong.
     pub damage: Vec<String>,
+    /// What is neither, and worth knowing.
+    pub notes: Vec<String>,
 }
 
 impl Verification {
@@ -29,6 +31,7 @@ impl Verification {
     pub fn extend(&mut self, other: Verification) {
         self.verified.extend(other.verified);
         self.damage.extend(other.damage);
+        self.notes.extend(other.notes);
     }
 
     /// Adds the result of one check, which is about `what`.
