@@ -189,3 +189,17 @@ fn read_if_there(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Enroll;
+
+    #[test]
+    fn what_loader_conf_says_is_read_back() {
+        for enroll in Enroll::ALL {
+            let text = format!("timeout 0\neditor no\n{enroll}\n");
+            assert_eq!(Enroll::parse(&text), Some(enroll));
+        }
+        assert_eq!(Enroll::parse("timeout 0\nsecure-boot-enroll never\n"), None);
+    }
+}
