@@ -29,37 +29,25 @@ const CHUNK: usize = 1 << 20;
 /// A byte of the superblock of erofs, which is read first of all: its checksum.
 const SUPERBLOCK: u64 = 1024 + 4;
 
-/// Runs `seedbed` with these arguments.
-fn seedbed(stand: &Stand, args: &[&str], paths: &[&Path]) -> anyhow::Result<()> {
-    let tool = Tool::new(&stand.environment.seedbed).args(args).args(paths);
-    tool.limit(BAKE).run().map(drop)
-}
-
 /// Bakes the demo with keys drawn for it, and puts an add-on of the site onto its ESP; gives the image.
 fn bake(stand: &Stand) -> anyhow::Result<PathBuf> {
     let firstboot =
         std::env::var_os("SEEDBED_FIRSTBOOT").context("SEEDBED_FIRSTBOOT is not set")?;
     let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../profiles/demo");
     let (keys, out) = (stand.path("keys"), stand.path("out"));
-    seedbed(stand, &["keys", "new", "--secure-boot"], &[&keys])?;
-    let build = ["build", "--secure-boot"];
-    let build = Tool::new(&stand.environment.seedbed)
-        .args(build)
-        .arg(keys.as_path());
-    let build = build
-        .arg("--out")
-        .arg(out.as_path())
-        .arg("--firstboot")
-        .arg(firstboot);
-    build.arg(profile).limit(BAKE).run()?;
+    let seedbed = || Tool::new(&stand.environment.seedbed);
+    let new = seedbed().args(["keys", "new", "--secure-boot"]);
+    new.arg(keys.as_path()).run()?;
+    let build = seedbed().args(["build", "--secure-boot"]);
+    let build = build.arg(keys.as_path()).arg("--out").arg(out.as_path());
+    let build = build.arg("--firstboot").arg(firstboot).arg(profile);
+    build.limit(BAKE).run()?;
     let image = out.join("seedbed-demo-amd64.raw");
 
     let addon = stand.path("site.addon.efi");
-    let args = ["addon", "--cmdline", SITE, "--out"];
-    let tool = Tool::new(&stand.environment.seedbed)
-        .args(args)
-        .arg(addon.as_path());
-    tool.arg("--secure-boot").arg(keys.as_path()).run()?;
+    let write = seedbed().args(["addon", "--cmdline", SITE, "--out"]);
+    let write = write.arg(addon.as_path()).arg("--secure-boot");
+    write.arg(keys.as_path()).run()?;
     let esp = partition(&image, Role::Esp)?;
     let volume = format!("{}@@{}", image.display(), esp.start);
     let folder = Tool::new("mmd").args(["-i", &volume, "::/loader/addons"]);
@@ -165,13 +153,13 @@ fn secure_boot() -> anyhow::Result<()> {
 
     // From here on the firmware trusts these keys alone. The kernel image would vouch for another root.
     let disk = File::open(&image)?;
-    let hash = b"roothash=";
+    let hash = b"rootfstype=erofs ro roothash=";
     let esp = partition(&image, Role::Esp)?;
     let at = find(&disk, esp, hash)? + hash.len() as u64;
     with_flipped_bit(&mut stand, &image, ("uki", at), |machine| {
         let line = console(machine, "access denied")?;
         say(&format!("secure_boot: {line}"));
-        console(machine, "no bootable option")?;
+        console(machine, "failed to start boot")?;
         ensure!(!runs(machine.seen()), "the machine runs all the same");
         Ok(())
     })?;
@@ -188,6 +176,8 @@ fn secure_boot() -> anyhow::Result<()> {
 
     let at = partition(&image, Role::Store)?.start + SUPERBLOCK;
     with_flipped_bit(&mut stand, &image, ("store", at), |machine| {
+        let line = console(machine, "data block 0 is corrupted")?;
+        say(&format!("secure_boot: {line}"));
         let line = console(machine, "dm-verity found a block of the partition store")?;
         say(&format!("secure_boot: {line}"));
         Ok(())
