@@ -1,11 +1,12 @@
 //! `seedbed keys` and `seedbed addon`: keys, and what they sign beside images.
 
 use crate::cli::STDOUT;
-use crate::cli::args::{AddonArgs, KeysCommand};
+use crate::cli::args::keys::{AddonArgs, KeysCommand};
 use crate::cli::bake;
 use crate::secure_boot::{self, Key, addon};
 use crate::signature::{self, Signer};
 use anyhow::Context;
+use formats::efi_variables::Variable;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -54,7 +55,11 @@ fn list(written: &[PathBuf]) -> String {
 }
 
 pub(super) fn addon(args: AddonArgs) -> anyhow::Result<()> {
-    let key = Key::read(&args.secure_boot, "db", args.signer.as_deref())?;
+    let key = Key::read(
+        &args.secure_boot,
+        Variable::Database.name(),
+        args.signer.as_deref(),
+    )?;
     addon::write(&args.out, &args.cmdline, args.arch.into(), &key)?;
     let text = format!(
         "wrote {}: put it into loader/addons of the ESP\n",
