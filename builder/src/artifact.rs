@@ -10,7 +10,6 @@
 //! [`plan`] decides all bytes before anything is sent; [`push`] sends what the registry has not, and the tag last;
 //! [`pull`] takes files whole or not at all. Equal files give equal manifests.
 
-mod client;
 mod plan;
 mod pull;
 mod push;

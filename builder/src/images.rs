@@ -10,7 +10,6 @@
 pub mod chart;
 pub mod compose;
 pub mod config;
-pub mod credentials;
 pub mod fetch;
 pub mod layer;
 pub mod layers;
@@ -20,5 +19,4 @@ pub mod local;
 pub mod pull;
 pub mod reference;
 pub mod registries;
-pub mod registry;
 pub mod signature;

@@ -35,6 +35,7 @@ pub mod profile;
 pub mod progress;
 pub mod rebuild;
 pub mod reference;
+pub mod registry;
 pub mod rewrite;
 pub mod rootfs;
 pub mod secure_boot;

@@ -1,5 +1,5 @@
-//! Reading from `https:`, `http:` and `file:` URLs, with retries, ranges, credentials and proxies. The only door
-//! to the network; [`crate::images`]' registries go through it, too.
+//! Reading from `https:`, `http:` and `file:` URLs, and writing to the first two, with retries, ranges, credentials and proxies. The only door
+//! to the network; [`crate::registry`] goes through it, too.
 //!
 //! What a source asks for to let us in is in [`access`], and which failures are tried again in [`retry`]. No
 //! error and no log line has a URL's credentials or query, which may be a signature.
@@ -15,17 +15,20 @@ pub use retry::Patience;
 
 use access::Access;
 use anyhow::Context;
-use reqwest::blocking::{Client, Response};
+use reqwest::blocking::{self, Client, RequestBuilder, Response};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Most bytes that [`Transport::get`] takes: the largest index of Debian has a tenth of that.
 const GET_LIMIT: u64 = 256 << 20;
+/// Bytes a second: who takes a file more slowly is given up.
+const SLOWEST: u64 = 64 << 10;
 /// More redirections than that lead nowhere.
 const REDIRECTIONS: usize = 10;
 
@@ -62,10 +65,21 @@ pub(crate) struct Ask<'a> {
     pub(crate) url: &'a str,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
-    /// Sent as a form, if it is there: pairs in the encoding of URLs.
-    pub(crate) form: Option<&'a str>,
+    pub(crate) body: Body<'a>,
     /// Whether `.netrc` and the headers of the profile's sources apply.
     pub(crate) access: bool,
+}
+
+/// What is sent along. A request may be sent again, so this is no stream.
+#[derive(Clone, Copy)]
+pub(crate) enum Body<'a> {
+    Nothing,
+    /// Pairs in the encoding of URLs.
+    Form(&'a str),
+    /// A document.
+    Bytes(&'a [u8]),
+    /// A file, and how many bytes of it.
+    File(&'a Path, u64),
 }
 
 impl<'a> Ask<'a> {
@@ -75,7 +89,7 @@ impl<'a> Ask<'a> {
             url,
             method: Method::GET,
             headers: HeaderMap::new(),
-            form: None,
+            body: Body::Nothing,
             access: true,
         }
     }
@@ -251,13 +265,10 @@ impl Transport {
             if let Some(basic) = basic.as_ref().filter(|_| home) {
                 headers.insert(AUTHORIZATION, basic.clone());
             }
-            let mut request = client
+            let request = client
                 .request(ask.method.clone(), url.clone())
                 .headers(headers);
-            if let Some(form) = ask.form {
-                request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-                request = request.body(form.to_owned());
-            }
+            let request = self.with_body(request, ask.body)?;
             let failed = |source: reqwest::Error| TransportError::unsent(&url, source);
             let response = request.send().map_err(failed)?;
             match response.status().as_u16() {
@@ -268,6 +279,31 @@ impl Transport {
         Err(TransportError::Redirect {
             url: error::shown(ask.url),
             why: format!("it leads on more than {REDIRECTIONS} times"),
+        })
+    }
+
+    fn with_body(
+        &self,
+        request: RequestBuilder,
+        body: Body<'_>,
+    ) -> Result<RequestBuilder, TransportError> {
+        Ok(match body {
+            Body::Nothing => request,
+            Body::Form(text) => request
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(text.to_owned()),
+            Body::Bytes(bytes) => request.body(bytes.to_vec()),
+            Body::File(path, size) => {
+                let file = File::open(path).map_err(|source| TransportError::Local {
+                    path: path.to_owned(),
+                    source,
+                })?;
+                // The limit is for the whole of what is sent, up to the answer.
+                let limit = self.limits.idle + Duration::from_secs(size / SLOWEST);
+                request
+                    .timeout(limit)
+                    .body(blocking::Body::sized(file, size))
+            }
         })
     }
 

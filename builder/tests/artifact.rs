@@ -4,70 +4,42 @@
 
 // Other tests use the rest of it.
 #[allow(dead_code, unreachable_pub)]
-#[path = "support/loopback/command.rs"]
-mod command;
+#[path = "support/loopback/mod.rs"]
+mod loopback;
 
+use base64::Engine;
 use builder::digest;
-use command::{refuse, seedbed, succeed};
+use loopback::command::{refuse, seedbed, succeed};
+use loopback::docker_registry::{DockerRegistry, PASSWORD, Setup, USER};
 use serde_json::{Value, json};
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-/// How long the registry may take to start.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A registry on a free port of the loopback device, with nothing in it. It is stopped when dropped.
+/// A registry with nothing in it, and a home for whoever uses it.
 struct Registry {
-    child: Child,
-    address: String,
+    server: DockerRegistry,
     dir: tempfile::TempDir,
 }
 
 impl Registry {
     fn start(test: &str) -> Option<Self> {
-        let program = "docker-registry";
-        if Command::new(program).arg("--version").output().is_err() {
+        Self::set_up(test, Setup::default())
+    }
+
+    fn set_up(test: &str, setup: Setup) -> Option<Self> {
+        let Some(server) = DockerRegistry::start(setup) else {
             let required = std::env::var("SEEDBED_REQUIRE_REFEREES").as_deref() == Ok("1");
-            assert!(!required, "{test}: {program} is not installed");
-            println!("SKIP {test}: {program} is not installed");
+            assert!(!required, "{test}: docker-registry is not installed");
+            println!("SKIP {test}: docker-registry is not installed");
             return None;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap().to_string();
-        drop(free);
-        let settings = json!({
-            "version": "0.1",
-            "storage": {"filesystem": {"rootdirectory": dir.path().join("registry")}},
-            "http": {"addr": address},
-        });
-        let config = dir.path().join("config.yml");
-        fs::write(&config, settings.to_string()).unwrap();
-        let child = Command::new(program)
-            .arg("serve")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let registry = Registry {
-            child,
-            address,
-            dir,
         };
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(&registry.address).is_err() {
-            assert!(Instant::now() < deadline, "the registry does not start");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Some(registry)
+        let dir = tempfile::tempdir().unwrap();
+        Some(Registry { server, dir })
     }
 
     fn reference(&self, rest: &str) -> String {
-        format!("{}/{rest}", self.address)
+        format!("{}/{rest}", self.server.host())
     }
 
     fn folder(&self, name: &str) -> PathBuf {
@@ -95,7 +67,8 @@ impl Registry {
 
     /// Where the registry keeps a blob.
     fn blob(&self, sha256: &str) -> PathBuf {
-        let blobs = self.folder("registry/docker/registry/v2/blobs/sha256");
+        let data = self.server.dir().join("data");
+        let blobs = data.join("docker/registry/v2/blobs/sha256");
         blobs.join(&sha256[..2]).join(sha256).join("data")
     }
 
@@ -103,13 +76,6 @@ impl Registry {
     fn manifest(&self, digest: &str) -> Value {
         let sha256 = digest.strip_prefix("sha256:").unwrap();
         serde_json::from_slice(&fs::read(self.blob(sha256)).unwrap()).unwrap()
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -124,7 +90,7 @@ fn outputs(folder: &Path, files: &[(&str, Vec<u8>)]) {
     fs::write(folder.join("SHA256SUMS"), sums).unwrap();
 }
 
-/// More than is sent at once.
+/// More than a buffer's worth.
 fn disk(byte: u8) -> Vec<u8> {
     [byte].repeat(3_000_000)
 }
@@ -285,6 +251,43 @@ fn what_is_damaged_is_neither_pushed_nor_pulled() {
     fs::write(registry.blob(&digest::sha256(&disk(1))), bytes).unwrap();
     refuse(&mut pull(), &[image, "x:v1"]);
     assert_eq!(names(&back), ["SHA256SUMS"]);
+}
+
+/// Who may write is who logged in with docker or podman, and nobody else.
+#[test]
+fn a_login_lets_push_and_pull_in() {
+    let test = "a_login_lets_push_and_pull_in";
+    let login = Setup {
+        login: true,
+        ..Setup::default()
+    };
+    let Some(registry) = Registry::set_up(test, login) else {
+        return;
+    };
+    let out = registry.folder("out");
+    let image = "seedbed-x-amd64.raw";
+    outputs(&out, &[(image, disk(1))]);
+    let to = registry.reference("team/x:v1");
+    let push = || registry.seedbed(&["push", "--to", &to], &out);
+    refuse(&mut push(), &["team/x:v1", "no login for it"]);
+    let host = registry.server.host();
+    let log_in = |password: &str| {
+        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{password}"));
+        let file = registry.folder(".docker/config.json");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, json!({"auths": {host: {"auth": auth}}}).to_string()).unwrap();
+    };
+    log_in("another");
+    let said = refuse(
+        &mut push(),
+        &["does not let", ".docker/config.json", "team/x"],
+    );
+    assert!(!said.contains("another"), "{said}");
+    log_in(PASSWORD);
+    registry.push("team/x:v1", &out);
+    let back = registry.folder("back");
+    registry.pull("team/x:v1", &back);
+    assert_eq!(fs::read(back.join(image)).unwrap(), disk(1));
 }
 
 #[test]

@@ -420,9 +420,9 @@ fn a_failing_registry_is_tried_a_few_times() {
 /// R019: a server that falls silent is given up, and what came of a layer is kept.
 #[test]
 fn a_silent_registry_is_given_up_and_resumed() {
-    use builder::images::credentials::Credentials;
-    use builder::images::registry::Registry;
     use builder::lock::LockedBlob;
+    use builder::registry::Registry;
+    use builder::registry::credentials::Credentials;
     use builder::transport::{Limits, Transport, access::Access};
     let world = World::new();
     let limits = Limits {

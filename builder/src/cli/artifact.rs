@@ -4,11 +4,12 @@ use super::STDOUT;
 use crate::artifact::{self, ArtifactReference, PlannedFile};
 use crate::cli::args::{PullArgs, PushArgs};
 use crate::digest;
-use crate::images::credentials::{Credential, Credentials};
 use crate::progress::{Mode, Progress};
+use crate::registry::Registry;
+use crate::registry::credentials::Credentials;
 use crate::signature::{self, SUMS};
+use crate::transport::Transport;
 use anyhow::{Context, bail};
-use oci_client::secrets::RegistryAuth;
 use serde_json::json;
 use std::fs::File;
 use std::io::Write;
@@ -26,10 +27,10 @@ pub(super) fn push(args: PushArgs) -> anyhow::Result<()> {
     }
     let plan = artifact::plan(files)?;
     let bytes = plan.files.iter().map(|file| file.size).sum();
-    let auth = auth(&target)?;
+    let registry = registry(&target)?;
     let mode = Mode::choose(args.json);
     let progress = Progress::new(mode, "push", plan.files.len(), bytes);
-    let pushed = artifact::push(&plan, &target, &auth, &progress);
+    let pushed = artifact::push(&plan, &target, &registry, &progress);
     progress.close();
     let pushed = pushed?;
     let pinned = ArtifactReference {
@@ -53,7 +54,7 @@ pub(super) fn push(args: PushArgs) -> anyhow::Result<()> {
 pub(super) fn pull(args: PullArgs) -> anyhow::Result<()> {
     let reference = ArtifactReference::parse(&args.reference)?;
     let arch = args.arch.map(Into::into);
-    let pulled = artifact::pull(&reference, arch, &args.output, &auth(&reference)?)?;
+    let pulled = artifact::pull(&reference, arch, &args.output, &registry(&reference)?)?;
     let mut out = std::io::stdout();
     if args.json {
         let result = json!({"digest": pulled.digest, "files": pulled.files, "there": pulled.there});
@@ -65,24 +66,14 @@ pub(super) fn pull(args: PullArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Who we are to a registry: whom the login files say, or nobody in particular.
-fn auth(reference: &ArtifactReference) -> anyhow::Result<RegistryAuth> {
-    let credentials = Credentials::from_environment();
-    let found = credentials.find(&reference.registry, &reference.repository);
-    let finding = || format!("looking for a login for {}", reference.registry);
-    match found.with_context(finding)? {
-        None => Ok(RegistryAuth::Anonymous),
-        Some((Credential::Basic { user, password }, _)) => {
-            Ok(RegistryAuth::Basic(user, password.expose().to_owned()))
-        }
-        Some((Credential::Registry(token), _)) => {
-            Ok(RegistryAuth::Bearer(token.expose().to_owned()))
-        }
-        Some((Credential::Identity(_), origin)) => bail!(
-            "{origin} is an identity token, which push and pull do not take: log in at {} with a user name and a password",
-            reference.registry
-        ),
-    }
+/// The registry of `reference`. It is asked for TLS, unless it is on this machine.
+fn registry(reference: &ArtifactReference) -> anyhow::Result<Registry> {
+    let scheme = match reference.is_loopback() {
+        true => "http",
+        false => "https",
+    };
+    let url = format!("{scheme}://{}", reference.registry);
+    Registry::open(&url, &Transport::new()?, &Credentials::from_environment())
 }
 
 /// What `SHA256SUMS` of a folder lists, verified, and that file itself with its signature.

@@ -2,12 +2,12 @@
 
 use crate::cli::args::LockArgs;
 use crate::cli::bake::{locate, now, open_store, transport};
-use crate::images::credentials::Credentials;
 use crate::images::registries::Registries;
 use crate::lock::compare::Difference;
 use crate::lock::resolve::Resolution;
 use crate::lock::{self, update};
 use crate::profile;
+use crate::registry::credentials::Credentials;
 use anyhow::bail;
 
 pub(super) fn lock(args: LockArgs) -> anyhow::Result<()> {

@@ -12,10 +12,10 @@
 use crate::digest;
 use crate::images::config;
 use crate::images::layout;
-use crate::images::pull::{self, Descriptor, Index, Manifest};
+use crate::images::pull;
 use crate::images::reference::Reference;
-use crate::images::registry::{DOCUMENT_LIMIT, Document, INDEXES};
 use crate::lock::{LockedBlob, PulledImage};
+use crate::registry::document::{DOCUMENT_LIMIT, Descriptor, Document, Index, Manifest};
 use crate::store::Store;
 use anyhow::{Context, bail};
 use contract::partition::Arch;
@@ -82,7 +82,7 @@ fn take_layout(
         })
     };
     let found = document(top)?;
-    let (index, manifest) = if INDEXES.contains(&found.media_type.as_str()) {
+    let (index, manifest) = if found.is_index() {
         let list: Index = serde_json::from_slice(&found.bytes).context("reading the index")?;
         let entry = list.manifests.iter().find(|entry| entry.is_for(arch));
         let entry = entry.with_context(|| format!("its index has no manifest for linux/{arch}"))?;

@@ -7,69 +7,15 @@
 use crate::images::config;
 use crate::images::reference::Reference;
 use crate::images::registries::Registries;
-use crate::images::registry::{DOCUMENT_LIMIT, Document, INDEXES, Registry};
 use crate::images::signature::Key;
-use crate::lock::{LockedBlob, PulledImage};
+use crate::lock::PulledImage;
 use crate::profile::file::ArchForm;
+use crate::registry::Registry;
+use crate::registry::document::{DOCUMENT_LIMIT, Descriptor, Document, Index, Manifest};
 use crate::store::Store;
 use anyhow::{Context, bail};
 use contract::partition::Arch;
-use serde::Deserialize;
 use std::io::Write;
-
-/// An index of the OCI image specification, as far as it matters.
-#[derive(Deserialize)]
-pub(crate) struct Index {
-    #[serde(default)]
-    pub(crate) manifests: Vec<Descriptor>,
-}
-
-/// A manifest of the OCI image specification, as far as it matters.
-#[derive(Deserialize)]
-pub(crate) struct Manifest {
-    pub(crate) config: Descriptor,
-    #[serde(default)]
-    pub(crate) layers: Vec<Descriptor>,
-}
-
-/// What another document says of a blob.
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Descriptor {
-    pub(crate) media_type: String,
-    pub(crate) digest: String,
-    pub(crate) size: u64,
-    pub(crate) platform: Option<Platform>,
-    #[serde(default)]
-    pub(crate) annotations: std::collections::BTreeMap<String, String>,
-}
-
-/// The machine that a manifest is for.
-#[derive(Clone, Deserialize)]
-pub(crate) struct Platform {
-    architecture: String,
-    os: String,
-}
-
-impl Descriptor {
-    /// What a lock says of the blob.
-    pub(crate) fn locked(&self) -> anyhow::Result<LockedBlob> {
-        let hex = self.digest.strip_prefix("sha256:");
-        let hex = hex.filter(|hex| crate::digest::is_sha256(hex));
-        let sha256 = hex.with_context(|| format!("digest {} is not a SHA-256", self.digest))?;
-        Ok(LockedBlob {
-            media_type: self.media_type.clone(),
-            size: self.size,
-            sha256: sha256.to_owned(),
-        })
-    }
-
-    /// Whether it is for Linux on `arch`.
-    pub(super) fn is_for(&self, arch: Arch) -> bool {
-        let fits = |p: &Platform| p.os == "linux" && p.architecture == arch.as_str();
-        self.platform.as_ref().is_some_and(fits)
-    }
-}
 
 impl ArchForm {
     /// Under which name an image for `arch` may be, if not under its own.
@@ -156,7 +102,7 @@ fn lock_found(
     store: &Store,
 ) -> anyhow::Result<Result<PulledImage, String>> {
     let arch = wanted.arch;
-    let (index, manifest) = if INDEXES.contains(&found.media_type.as_str()) {
+    let (index, manifest) = if found.is_index() {
         let list: Index = serde_json::from_slice(&found.bytes).context("reading the index")?;
         let Some(entry) = list.manifests.iter().find(|entry| entry.is_for(arch)) else {
             return Ok(Err(format!("its index has no manifest for linux/{arch}")));

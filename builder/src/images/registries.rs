@@ -1,8 +1,8 @@
 //! All registries that images come from, each opened once.
 
-use crate::images::credentials::Credentials;
 use crate::images::reference::Reference;
-use crate::images::registry::Registry;
+use crate::registry::Registry;
+use crate::registry::credentials::Credentials;
 use crate::source::Sources;
 use crate::transport::Transport;
 use anyhow::Context;

@@ -5,8 +5,8 @@
 //! that it vouches for (cosign's SIGNATURE_SPEC, and the "simple signing" format of containers/image).
 
 use crate::digest;
-use crate::images::pull::Manifest;
-use crate::images::registry::{DOCUMENT_LIMIT, Registry};
+use crate::registry::Registry;
+use crate::registry::document::{DOCUMENT_LIMIT, Manifest};
 use crate::store::Store;
 use anyhow::{Context, bail};
 use base64::Engine;

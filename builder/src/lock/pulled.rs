@@ -7,10 +7,11 @@ use crate::images::local;
 use crate::images::pull::{self, Wanted};
 use crate::images::reference::Reference;
 use crate::images::registries::Registries;
-use crate::images::registry::{DOCUMENT_LIMIT, Registry};
 use crate::images::signature::Key;
 use crate::lock::{CHART, LockedChart, LockedImage, PulledImage};
 use crate::profile::{Profile, Signature};
+use crate::registry::Registry;
+use crate::registry::document::{DOCUMENT_LIMIT, Manifest};
 use crate::store::Store;
 use anyhow::{Context as _, anyhow, bail};
 use contract::partition::Arch;
@@ -74,7 +75,7 @@ impl Context<'_> {
     ) -> anyhow::Result<LockedChart> {
         let found = registry.manifest(&there.repository, &there.wanted())?;
         let found = found.with_context(|| format!("{} has no {name} (404)", registry.host()))?;
-        let manifest: pull::Manifest =
+        let manifest: Manifest =
             serde_json::from_slice(&found.bytes).context("reading its manifest")?;
         let layer = manifest
             .layers

@@ -4,6 +4,7 @@ use reqwest::Url;
 use reqwest::blocking::Response;
 use reqwest::header::HeaderMap;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why a request failed, and whether trying again can help.
@@ -44,6 +45,15 @@ pub enum TransportError {
     Store {
         /// What was asked.
         url: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// What was to be sent cannot be read.
+    #[error("reading {}", path.display())]
+    Local {
+        /// The file.
+        path: PathBuf,
         /// The cause.
         #[source]
         source: io::Error,
@@ -93,6 +103,7 @@ impl TransportError {
             TransportError::NotFound(_)
             | TransportError::Denied { .. }
             | TransportError::Store { .. }
+            | TransportError::Local { .. }
             | TransportError::TooLarge { .. }
             | TransportError::Redirect { .. }
             | TransportError::Access { .. }

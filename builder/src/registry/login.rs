@@ -1,8 +1,8 @@
 //! Getting past a registry's door: from its challenge and the user's login to the header that lets us in.
 
 use super::challenge::{self, Challenge};
-use crate::images::credentials::{Credential, Credentials};
-use crate::transport::{Ask, Transport, TransportError, access, check, read_all};
+use crate::registry::credentials::{Credential, Credentials};
+use crate::transport::{Ask, Body, Transport, TransportError, access, check, read_all};
 use anyhow::{Context, anyhow, bail};
 use reqwest::blocking::Response;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
@@ -20,6 +20,8 @@ pub(super) struct Door<'a> {
     /// Host and port of the registry.
     pub(super) host: &'a str,
     pub(super) repository: &'a str,
+    /// Whether something is to be written there.
+    pub(super) writes: bool,
 }
 
 #[derive(Deserialize)]
@@ -57,8 +59,9 @@ impl Door<'_> {
                     _,
                 ) => {
                     let scope = scope.clone();
-                    let scope =
-                        scope.unwrap_or_else(|| format!("repository:{}:pull", self.repository));
+                    let actions = if self.writes { "pull,push" } else { "pull" };
+                    let scope = scope
+                        .unwrap_or_else(|| format!("repository:{}:{actions}", self.repository));
                     let service = service.as_deref().unwrap_or_default();
                     self.refuse_open_realm(realm, refusal.url(), credential.is_some())?;
                     let token = self.token(realm, service, &scope, credential.as_ref());
@@ -110,7 +113,7 @@ impl Door<'_> {
             ]);
             form = pairs.query().unwrap_or_default().to_owned();
             ask.method = Method::POST;
-            ask.form = Some(&form);
+            ask.body = Body::Form(&form);
         } else {
             let mut query = url.query_pairs_mut();
             query

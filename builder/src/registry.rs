@@ -1,40 +1,34 @@
-//! Reads from registries by the OCI distribution specification 1.1: manifests by tag or digest, and blobs.
+//! Reads from registries and writes to them by the OCI distribution specification 1.1: manifests by tag or digest, and
+//! blobs.
 //!
 //! A registry that wants to know who asks says so with 401; only then is the user's login looked for. One that
 //! is asked too much says so with 429; then all who ask the same registry wait.
 
 mod challenge;
+pub mod credentials;
+pub mod document;
 mod login;
+pub mod upload;
 
-use crate::digest;
-use crate::images::credentials::Credentials;
 use crate::lock::LockedBlob;
 use crate::progress::Progress;
-use crate::store::{Partial, Store, WrongBytes};
+use crate::store::{Store, WrongBytes};
 use crate::transport::{
     Ask, Patience, Transport, TransportError, broken, check, range_from, read_all, shown,
 };
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
+use credentials::Credentials;
+use document::{DOCUMENT_LIMIT, Document, INDEXES, MANIFESTS};
 use login::Door;
+use reqwest::Method;
 use reqwest::blocking::Response;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Media types of documents that list manifests.
-pub const INDEXES: [&str; 2] = [
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-];
-/// Media types of manifests.
-pub const MANIFESTS: [&str; 2] = [
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-];
-/// Configs and manifests are small; a registry that sends more is not believed.
-pub const DOCUMENT_LIMIT: u64 = 4 << 20;
 /// Docker's registry is not where its name says.
 const DOCKER: (&str, &str) = ("https://docker.io", "https://registry-1.docker.io");
 
@@ -50,28 +44,6 @@ pub struct Registry {
     tokens: Mutex<BTreeMap<String, HeaderValue>>,
     /// Until when the registry wants to be left alone.
     quiet: Mutex<Option<Instant>>,
-}
-
-/// A manifest or an index.
-#[derive(Clone, Debug)]
-pub struct Document {
-    /// The bytes, as they are hashed.
-    pub bytes: Vec<u8>,
-    /// SHA-256 of the bytes, hexadecimal.
-    pub sha256: String,
-    /// The media type.
-    pub media_type: String,
-}
-
-impl Document {
-    /// What a lock says of it.
-    pub fn locked(&self) -> LockedBlob {
-        LockedBlob {
-            media_type: self.media_type.clone(),
-            size: self.bytes.len() as u64,
-            sha256: self.sha256.clone(),
-        }
-    }
 }
 
 impl Registry {
@@ -132,34 +104,30 @@ impl Registry {
         let url = format!("{}/{repository}/manifests/{reference}", self.base);
         let accepted = [INDEXES, MANIFESTS].concat().join(", ");
         let accepted = HeaderValue::from_str(&accepted).context("listing media types")?;
-        let headers = HeaderMap::from_iter([(ACCEPT, accepted)]);
-        let mut patience = self.transport.patience();
+        let ask = Ask {
+            headers: HeaderMap::from_iter([(ACCEPT, accepted)]),
+            ..Ask::get(&url)
+        };
+        let read = self.insist(|| {
+            let read = |response| {
+                let response = check(response, &url)?;
+                let media_type = response.headers().get(CONTENT_TYPE).cloned();
+                Ok((read_all(response, &url, DOCUMENT_LIMIT)?, media_type))
+            };
+            Ok(self.ask(repository, &ask)?.and_then(read))
+        });
         let fetching = || {
             format!(
                 "fetching manifest {reference} of {repository} from {}",
                 self.host
             )
         };
-        loop {
-            let response = self
-                .ask(repository, &url, &headers)
-                .with_context(fetching)?;
-            let read = response.and_then(|response| {
-                let response = check(response, &url)?;
-                let media_type = response.headers().get(CONTENT_TYPE).cloned();
-                Ok((read_all(response, &url, DOCUMENT_LIMIT)?, media_type))
-            });
-            match read {
-                Ok((bytes, media_type)) => {
-                    let media_type = media_type.and_then(|t| Some(t.to_str().ok()?.to_owned()));
-                    return document(bytes, media_type, reference)
-                        .map(Some)
-                        .with_context(fetching);
-                }
-                Err(TransportError::NotFound(_)) => return Ok(None),
-                Err(error) => self.wait(&mut patience, error).with_context(fetching)?,
-            }
-        }
+        let Some((bytes, media_type)) = found(read).with_context(fetching)? else {
+            return Ok(None);
+        };
+        let media_type = media_type.and_then(|t| Some(t.to_str().ok()?.to_owned()));
+        let document = Document::sent(bytes, media_type, reference);
+        document.map(Some).with_context(fetching)
     }
 
     /// Brings a blob into the store. `what` names it in messages.
@@ -179,26 +147,14 @@ impl Registry {
             // Another fetch finished it while this one waited for the lock.
             return partial.discard();
         }
-        if partial.len > blob.size {
-            partial
-                .restart()
-                .with_context(|| format!("starting {what} again"))?;
-        }
         let resumed = partial.len > 0;
-        if let Some(progress) = progress {
-            progress.advance(partial.len);
-        }
-        let fetching = || format!("fetching {what} from {}", self.host);
-        let url = format!("{}/{repository}/blobs/sha256:{}", self.base, blob.sha256);
-        let mut patience = self.transport.patience();
-        while partial.len < blob.size {
-            let before = partial.len;
-            let pulled = self.pull(repository, &url, blob, &mut partial, progress);
-            if let Err(error) = pulled.with_context(fetching)? {
-                patience.came(partial.len.saturating_sub(before));
-                self.wait(&mut patience, error).with_context(fetching)?;
-            }
-        }
+        self.download(
+            repository,
+            blob,
+            (&partial.file, &mut partial.len),
+            what,
+            progress,
+        )?;
         match partial.commit(blob.size, what) {
             // What was there came from another run or another mirror, and need not have been good.
             Err(error) if resumed && error.is::<WrongBytes>() => {
@@ -208,72 +164,104 @@ impl Registry {
         }
     }
 
-    /// Appends what `partial` lacks of a blob.
-    fn pull(
+    /// Appends to a file what it lacks of a blob; the file's length and position are the number beside it. Nobody has
+    /// looked at the digest then.
+    pub(crate) fn download(
         &self,
         repository: &str,
-        url: &str,
         blob: &LockedBlob,
-        partial: &mut Partial,
+        (file, len): (&File, &mut u64),
+        what: &str,
         progress: Option<&Progress>,
-    ) -> anyhow::Result<Result<(), TransportError>> {
-        let mut headers = HeaderMap::new();
-        if partial.len > 0 {
-            headers.insert(RANGE, range_from(partial.len));
+    ) -> anyhow::Result<()> {
+        let fetching = || format!("fetching {what} from {}", self.host);
+        if *len > blob.size {
+            restart(file, len).with_context(fetching)?;
         }
-        let response = self.ask(repository, url, &headers)?;
-        Ok(response.and_then(|response| {
-            let response = check(response, url)?;
-            append(response, url, blob.size, partial, progress)
-        }))
+        if let Some(progress) = progress {
+            progress.advance(*len);
+        }
+        let url = self.blob_url(repository, &blob.sha256);
+        let mut patience = self.transport.patience();
+        while *len < blob.size {
+            let before = *len;
+            let mut ask = Ask::get(&url);
+            if *len > 0 {
+                ask.headers.insert(RANGE, range_from(*len));
+            }
+            let answer = self.ask(repository, &ask).with_context(fetching)?;
+            let appended = answer.and_then(|response| {
+                let response = check(response, &url)?;
+                append(response, &url, blob.size, (file, &mut *len), progress)
+            });
+            if let Err(error) = appended {
+                patience.came(len.saturating_sub(before));
+                self.wait(&mut patience, error).with_context(fetching)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn blob_url(&self, repository: &str, sha256: &str) -> String {
+        format!("{}/{repository}/blobs/sha256:{sha256}", self.base)
+    }
+
+    /// Tries again what fails for a passing reason. The outer error of an attempt is one that no retry helps.
+    fn insist<T>(
+        &self,
+        mut attempt: impl FnMut() -> anyhow::Result<Result<T, TransportError>>,
+    ) -> anyhow::Result<T> {
+        let mut patience = self.transport.patience();
+        loop {
+            match attempt()? {
+                Ok(value) => return Ok(value),
+                Err(error) => self.wait(&mut patience, error)?,
+            }
+        }
     }
 
     /// Sends a request, with a login if the registry wants one. The outer error is one that no retry helps.
     fn ask(
         &self,
         repository: &str,
-        url: &str,
-        headers: &HeaderMap,
+        ask: &Ask<'_>,
     ) -> anyhow::Result<Result<Response, TransportError>> {
         self.be_quiet();
         let known = lock(&self.tokens).get(repository).cloned();
-        let response = match self.send(url, headers, known.as_ref()) {
+        let response = match self.send(ask, known.as_ref()) {
             Ok(response) => response,
             Err(error) => return Ok(Err(error)),
         };
         if response.status() != 401 {
             return Ok(Ok(response));
         }
+        let writes = !matches!(ask.method, Method::GET | Method::HEAD);
         let door = Door {
             transport: &self.transport,
             credentials: &self.credentials,
             host: &self.host,
             repository,
+            writes,
         };
         let token = door.open(&response)?;
-        let response = self.send(url, headers, Some(&token));
+        let response = self.send(ask, Some(&token));
         if let Ok(response) = &response
             && matches!(response.status().as_u16(), 401 | 403)
         {
             let (host, status) = (&self.host, response.status().as_u16());
             let found = self.credentials.find(&self.host, repository)?;
             let with = found.map_or("no login".to_owned(), |(_, origin)| origin);
-            bail!("registry {host} does not let {with} read {repository} (status {status})");
+            let what = if writes { "write to" } else { "read" };
+            bail!("registry {host} does not let {with} {what} {repository} (status {status})");
         }
         lock(&self.tokens).insert(repository.to_owned(), token);
         Ok(response)
     }
 
-    fn send(
-        &self,
-        url: &str,
-        headers: &HeaderMap,
-        token: Option<&HeaderValue>,
-    ) -> Result<Response, TransportError> {
+    fn send(&self, ask: &Ask<'_>, token: Option<&HeaderValue>) -> Result<Response, TransportError> {
         let mut ask = Ask {
-            headers: headers.clone(),
             access: false,
-            ..Ask::get(url)
+            ..ask.clone()
         };
         if let Some(token) = token {
             ask.headers.insert(AUTHORIZATION, token.clone());
@@ -308,67 +296,58 @@ impl Registry {
     }
 }
 
-/// Appends a blob's body, and not a byte more than the blob has.
+/// Appends a blob's body to a file of this length, and not a byte more than the blob has.
 fn append(
     mut response: Response,
     url: &str,
     size: u64,
-    partial: &mut Partial,
+    (mut file, len): (&File, &mut u64),
     progress: Option<&Progress>,
 ) -> Result<(), TransportError> {
     let store = |source| TransportError::Store {
-        url: url.to_owned(),
+        url: shown(url),
         source,
     };
-    if response.status() != 206 && partial.len > 0 {
-        partial.restart().map_err(store)?;
+    if response.status() != 206 && *len > 0 {
+        restart(file, len).map_err(store)?;
     }
     let mut buffer = vec![0; 256 << 10];
     loop {
         let n = response.read(&mut buffer).map_err(|e| broken(url, e))?;
-        if n == 0 && partial.len < size {
-            let early = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        if n == 0 && *len < size {
+            let early = io::Error::from(io::ErrorKind::UnexpectedEof);
             return Err(broken(url, early));
         }
         if n == 0 {
             return Ok(());
         }
-        if partial.len + n as u64 > size {
-            let limit = size;
-            let url = url.to_owned();
+        if *len + n as u64 > size {
+            let (url, limit) = (shown(url), size);
             return Err(TransportError::TooLarge { url, limit });
         }
-        partial.file.write_all(&buffer[..n]).map_err(store)?;
-        partial.len += n as u64;
+        file.write_all(&buffer[..n]).map_err(store)?;
+        *len += n as u64;
         if let Some(progress) = progress {
             progress.advance(n as u64);
         }
     }
 }
 
-fn document(bytes: Vec<u8>, header: Option<String>, reference: &str) -> anyhow::Result<Document> {
-    let sha256 = digest::sha256(&bytes);
-    if let Some(wanted) = reference.strip_prefix("sha256:")
-        && wanted != sha256
-    {
-        bail!("the registry sent other bytes: expected sha256 {wanted}, got {sha256}");
+/// Forgets what a file has, to start again.
+fn restart(mut file: &File, len: &mut u64) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    *len = 0;
+    Ok(())
+}
+
+/// `None` where there was nothing.
+fn found<T>(answer: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.downcast_ref(), Some(TransportError::NotFound(_))) => Ok(None),
+        Err(error) => Err(error),
     }
-    // The document knows best; manifests of OCI may leave it to the header.
-    let parsed: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|e| anyhow!(e).context("it is not JSON"))?;
-    let own = parsed["mediaType"].as_str().map(str::to_owned);
-    let header = header.map(|text| text.split(';').next().unwrap_or_default().trim().to_owned());
-    let known =
-        |text: &String| INDEXES.contains(&text.as_str()) || MANIFESTS.contains(&text.as_str());
-    let media_type = own.or(header).unwrap_or_default();
-    if !known(&media_type) {
-        bail!("it is neither a manifest nor an index of version 2, but {media_type:?}");
-    }
-    Ok(Document {
-        bytes,
-        sha256,
-        media_type,
-    })
 }
 
 /// What a thread that panicked left is as good as before: each value is replaced whole.
