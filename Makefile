@@ -73,12 +73,17 @@ erofs-utils: prerequisites
 grub: prerequisites
 	scripts/debian-packages.sh trixie $(CACHE)/grub grub-common grub-pc-bin libc6 libdevmapper1.02.1 liblzma5 libselinux1 libudev1 libpcre2-8-0 libcap2
 
+# Of the suite that images are made of: programs to sign, which nothing here runs.
+.PHONY: systemd-boot
+systemd-boot: prerequisites
+	scripts/debian-packages.sh trixie $(CACHE)/systemd-boot systemd-boot-efi
+
 # The validators of bills of materials are on PyPI alone: without it their test says SKIP, all others must run.
 .PHONY: unit
-unit: prerequisites containerd erofs-utils grub
+unit: prerequisites containerd erofs-utils grub systemd-boot
 	if scripts/validators.sh $(CACHE)/validators; then export SEEDBED_VALIDATORS=$(CACHE)/validators; \
 	else echo "SKIP validators_take_the_bills_of_materials: the validators cannot be installed from PyPI"; fi; \
-	SEEDBED_CONTAINERD=$(CACHE)/containerd/usr/bin SEEDBED_EROFS_UTILS=$(CACHE)/erofs-utils SEEDBED_GRUB=$(CACHE)/grub SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests
+	SEEDBED_CONTAINERD=$(CACHE)/containerd/usr/bin SEEDBED_EROFS_UTILS=$(CACHE)/erofs-utils SEEDBED_GRUB=$(CACHE)/grub SEEDBED_SYSTEMD_BOOT=$(CACHE)/systemd-boot SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests
 
 .PHONY: machine
 machine: image ## The tests that need a baked image: a boot to Ready, a power cut, sticks

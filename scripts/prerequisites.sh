@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(gcc libc6-dev make qemu-system-x86 qemu-utils ovmf mmdebstrap erofs-utils dosfstools mtools gdisk
   cryptsetup-bin cpio xz-utils zstd rsync strace fdisk binutils kmod e2fsprogs faketime diffutils time
   minisign python3-venv xorriso genisoimage chromium fonts-dejavu-core docker-registry
-  dnsmasq-base iproute2)
+  dnsmasq-base iproute2 sbsigntool efitools openssl)
 missing=()
 for package in "${packages[@]}"; do
   [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")

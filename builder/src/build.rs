@@ -18,6 +18,7 @@ mod report;
 mod root;
 mod seed;
 mod settings;
+mod sign;
 mod stages;
 mod stamp;
 mod store;
@@ -36,6 +37,7 @@ use crate::contents::Contents;
 use crate::fetch;
 use crate::lock::{self, ArchLock, Lock};
 use crate::profile::{Parts, Profile};
+use crate::secure_boot::SecureBoot;
 use crate::store::Store;
 use crate::{digest, disk};
 use anyhow::Context;
@@ -65,6 +67,8 @@ pub struct Request<'a> {
     pub firstboot: &'a Path,
     /// A seed for the SEED partition.
     pub seed: Option<&'a Path>,
+    /// Who signs what firmware starts; nobody, without Secure Boot.
+    pub secure_boot: Option<&'a SecureBoot>,
     /// What to write.
     pub formats: BTreeSet<Format>,
     /// The logical sectors of the disks that the image is for.
@@ -181,6 +185,9 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     let root_hash = &partition.root_hash;
     let cmdline = boot::command_line(&digest::hex(root_hash), &inputs.parts.kernel_arguments);
     let mut esp = boot::esp(&inputs, &firmware, &initrd, &cmdline)?;
+    if let Some(secure_boot) = request.secure_boot {
+        sign::sign(&mut esp, secure_boot, scratch.path())?;
+    }
     // GRUB's boot sector knows sectors of 512 bytes alone, and so does every BIOS.
     let mut grub = None;
     let parts = firmware.grub.as_ref();

@@ -7,6 +7,7 @@ mod bundle;
 mod diff;
 mod images;
 mod inspect;
+mod keys;
 mod lock;
 mod lock_diff;
 mod look;
@@ -32,7 +33,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Cat(args) => look::cat(args),
         Command::Diff(args) => diff::diff(args),
         Command::Verify(args) => verify::verify(args),
-        Command::Keys(args) => verify::keys(args),
+        Command::Keys(args) => keys::keys(args),
+        Command::Addon(args) => keys::addon(args),
         Command::Push(args) => artifact::push(args),
         Command::Pull(args) => artifact::pull(args),
         Command::Seed(args) => seed::run(args),

@@ -12,6 +12,7 @@ pub mod image;
 pub mod kernel_config;
 pub mod list;
 pub mod packages;
+pub mod secure_boot;
 pub mod verify;
 
 use crate::inspect::boot::BootEntry;

@@ -1,7 +1,8 @@
 //! Whether an image is what its lock and its profile give: its disk is built once more, from the store alone, and
 //! compared byte for byte.
 //!
-//! A seed on the image's SEED partition is taken from there.
+//! A seed on the image's SEED partition is taken from there, and so are the signatures of boot programs: they hold
+//! for the programs that are built again, or those are others.
 
 use crate::build::{self, Format, Request};
 use crate::cache::Cache;
@@ -9,6 +10,7 @@ use crate::digest;
 use crate::inspect::image::Image;
 use crate::inspect::list::{self, Place};
 use crate::inspect::manifest;
+use crate::inspect::secure_boot;
 use crate::lock;
 use crate::output::Unfinished;
 use crate::profile;
@@ -50,6 +52,7 @@ pub fn rebuild(path: &Path, sources: &Sources<'_>) -> anyhow::Result<()> {
         .tempdir()
         .context("creating a temporary folder (TMPDIR says where)")?;
     let seed = extract_seed(&image, scratch.path())?;
+    let secure_boot = secure_boot::recorded(&image)?;
     let out = scratch.path().join("out");
     let built = build::build(&Request {
         profile: &profile,
@@ -59,6 +62,7 @@ pub fn rebuild(path: &Path, sources: &Sources<'_>) -> anyhow::Result<()> {
         cache: &Cache::none(),
         firstboot: sources.firstboot,
         seed: seed.as_deref(),
+        secure_boot: secure_boot.as_ref(),
         formats: BTreeSet::from([Format::Raw]),
         sector_size: image.sector_size(),
         out: &out,

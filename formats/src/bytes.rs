@@ -45,3 +45,8 @@ pub(crate) fn swap_guid(mut guid: [u8; 16]) -> [u8; 16] {
     guid[6..8].reverse();
     guid
 }
+
+/// Lowercase hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

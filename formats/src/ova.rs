@@ -14,6 +14,7 @@
 mod descriptor;
 mod tar;
 
+use crate::bytes::hex;
 use crate::disk::{Disk, Error, ReadError};
 use crate::read_at::{ReadAt, Window};
 use crate::vmdk;
@@ -96,10 +97,6 @@ impl<W: Write> Write for Hashed<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Opens the first disk of a package.

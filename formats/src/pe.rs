@@ -190,11 +190,31 @@ impl Headers {
 
     /// Whether the image carries a signature, which any change would break.
     pub fn is_signed(&self) -> bool {
+        self.certificate_directory()
+            .is_some_and(|at| u64_le(&self.bytes, at) != 0)
+    }
+
+    /// Where the entry of the certificate table is: offset in the file and size, 4 bytes each. `None` if the
+    /// image has no such entry.
+    pub(crate) fn certificate_directory(&self) -> Option<usize> {
         let directories = u32_le(&self.bytes, self.optional + 108) as usize;
         let at = self.optional + OPTIONAL_HEADER + 8 * DIRECTORY_CERTIFICATES;
-        directories > DIRECTORY_CERTIFICATES
-            && at + 8 <= self.section_table
-            && u64_le(&self.bytes, at) != 0
+        (directories > DIRECTORY_CERTIFICATES && at + 8 <= self.section_table).then_some(at)
+    }
+
+    /// Where CheckSum is, 4 bytes.
+    pub(crate) fn checksum(&self) -> usize {
+        self.optional + 64
+    }
+
+    /// Bytes of the file in front of the sections.
+    pub(crate) fn size_of_headers(&self) -> u32 {
+        u32_le(&self.bytes, self.optional + 60)
+    }
+
+    /// Every byte up to the end of the section table.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// How many rows can be added to the section table before it meets the sections.

@@ -2,7 +2,7 @@
 
 use crate::accelerator::Accelerator;
 use crate::disk::Stick;
-use crate::firmware::Ovmf;
+use crate::firmware::{Firmware, Ovmf};
 use crate::machine::{First, Spec};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,18 @@ pub fn arguments(
             line.blockdev(
                 json!({ "driver": "raw", "node-name": "variables", "file": file(variables) }),
             );
-            line.add("-machine", "q35,pflash0=code,pflash1=variables");
+            // What protects the variables from the operating system is System Management Mode.
+            let smm = match spec.firmware {
+                Firmware::SecureBoot => {
+                    line.add("-global", "driver=cfi.pflash01,property=secure,value=on");
+                    ",smm=on"
+                }
+                Firmware::Uefi | Firmware::Bios => "",
+            };
+            line.add(
+                "-machine",
+                format!("q35{smm},pflash0=code,pflash1=variables"),
+            );
         }
     }
     let (disks, cds, nics) = (spec.disks.len(), spec.cds.len(), spec.nics.len());
@@ -207,6 +218,21 @@ mod tests {
             assert!(line.contains(expected), "{expected} is not in {line}");
         }
         assert!(!line.contains("/factory"));
+    }
+
+    #[test]
+    fn with_secure_boot_only_system_management_mode_writes_variables() {
+        let mut spec = Spec::new("m", Path::new("/m"), Path::new("/logs"));
+        spec.firmware = Firmware::SecureBoot;
+        let ovmf = Ovmf {
+            code: "/code".into(),
+            variables: "/factory".into(),
+        };
+        let uefi = Some((&ovmf, Path::new("/own")));
+        let line = arguments(&spec, &Accelerator::Kvm, uefi, &places()).join(" ");
+        for expected in ["q35,smm=on,pflash0=code", "property=secure,value=on"] {
+            assert!(line.contains(expected), "{expected} is not in {line}");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 pub enum Firmware {
     /// OVMF, without Secure Boot.
     Uefi,
+    /// OVMF with Secure Boot, in Setup Mode when it leaves the factory: who starts first enrols keys.
+    SecureBoot,
     /// SeaBIOS, which QEMU carries.
     Bios,
 }
@@ -41,16 +43,39 @@ const PLACES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Finds OVMF on this host.
-pub fn ovmf() -> anyhow::Result<Ovmf> {
-    let found = PLACES
+/// The same with Secure Boot; its variables are in memory that only System Management Mode writes.
+const SECURE_BOOT_PLACES: &[(&str, &str)] = &[
+    (
+        "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+        "/usr/share/OVMF/OVMF_VARS_4M.fd",
+    ),
+    (
+        "/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd",
+        "/usr/share/edk2/ovmf/OVMF_VARS.fd",
+    ),
+    (
+        "/usr/share/edk2/x64/OVMF_CODE.secboot.4m.fd",
+        "/usr/share/edk2/x64/OVMF_VARS.4m.fd",
+    ),
+];
+
+/// Finds OVMF on this host, if `firmware` is UEFI.
+pub fn ovmf(firmware: Firmware) -> anyhow::Result<Option<Ovmf>> {
+    let places = match firmware {
+        Firmware::Bios => return Ok(None),
+        Firmware::Uefi => PLACES,
+        Firmware::SecureBoot => SECURE_BOOT_PLACES,
+    };
+    let found = places
         .iter()
         .find(|(code, variables)| Path::new(code).is_file() && Path::new(variables).is_file());
     match found {
-        Some((code, variables)) => Ok(Ovmf {
+        Some((code, variables)) => Ok(Some(Ovmf {
             code: code.into(),
             variables: variables.into(),
-        }),
-        None => bail!("there is no UEFI firmware for QEMU on this host: install the package ovmf"),
+        })),
+        None => bail!(
+            "there is no UEFI firmware ({firmware:?}) for QEMU on this host: install the package ovmf"
+        ),
     }
 }

@@ -134,10 +134,9 @@ impl Machine {
             qmp: place("qmp"),
             log: spec.logs.join(format!("{}-{boot}.log", spec.name)),
         };
-        let uefi = match spec.firmware {
-            Firmware::Bios => None,
-            Firmware::Uefi => {
-                let ovmf = firmware::ovmf()?;
+        let uefi = match firmware::ovmf(spec.firmware)? {
+            None => None,
+            Some(ovmf) => {
                 let variables = spec.folder.join(format!("{}-variables.fd", spec.name));
                 if !variables.exists() {
                     fs::copy(&ovmf.variables, &variables)
@@ -374,7 +373,7 @@ impl Machine {
 
     fn copy_to(&self, spec: &mut Spec) -> anyhow::Result<()> {
         let variables = |name: &str| self.spec.folder.join(format!("{name}-variables.fd"));
-        if self.spec.firmware == Firmware::Uefi {
+        if self.spec.firmware != Firmware::Bios {
             fs::copy(variables(&self.spec.name), variables(&spec.name))
                 .context("copying the firmware's variables")?;
         }

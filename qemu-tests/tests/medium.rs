@@ -66,7 +66,7 @@ fn installs(test: &str, firmware: Firmware) -> anyhow::Result<()> {
     // The CD starts the machine once more. GRUB tells that it came from there, and the machine says what to do.
     stand.spec.first = First::Cds;
     match firmware {
-        Firmware::Uefi => runs_from_disk(&mut stand, "CD first")?,
+        Firmware::Uefi | Firmware::SecureBoot => runs_from_disk(&mut stand, "CD first")?,
         Firmware::Bios => {
             let mut machine = Machine::start(&stand.spec, "CD-first")?;
             let why = wait_to_wait(&mut machine, "install")?;

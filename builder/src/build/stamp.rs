@@ -62,6 +62,9 @@ impl Stamp {
         if let Some(seed) = request.seed {
             key = key.with(fs::read(seed).with_context(|| format!("reading {}", seed.display()))?);
         }
+        for input in request.secure_boot.iter().flat_map(|by| by.inputs()) {
+            key = key.with(input);
+        }
         Ok(Stamp(key.key()))
     }
 

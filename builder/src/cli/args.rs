@@ -1,6 +1,9 @@
 //! The command line, declared. Its help text is the reference that `docs/cli.md` is generated from.
 
+pub mod keys;
+
 use crate::build;
+use crate::cli::args::keys::{AddonArgs, EnrollArg, KeysCommand, SignerArgs};
 use crate::rewrite::Rule;
 use anyhow::Context;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -48,6 +51,8 @@ pub enum Command {
     /// Make keys that sign what a build gives.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Write kernel arguments of a site as a signed add-on, for images that are baked already.
+    Addon(AddonArgs),
     /// Put a build's outputs into a registry, as an OCI artifact.
     Push(PushArgs),
     /// Take a build's outputs out of a registry, and verify each.
@@ -230,6 +235,17 @@ pub struct BuildArgs {
     /// Sign SHA256SUMS in the folder with this secret key, which `seedbed keys new` or minisign made.
     #[arg(long, value_name = "KEY")]
     pub sign: Option<PathBuf>,
+    /// Who signs for Secure Boot.
+    #[command(flatten)]
+    pub signer: SignerArgs,
+    /// For --secure-boot: when systemd-boot enrols the keys on a machine in Setup Mode.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "if-safe",
+        requires = "secure_boot"
+    )]
+    pub enroll: EnrollArg,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -287,6 +303,10 @@ pub struct VerifyArgs {
     /// The public key that must have signed SHA256SUMS.
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+    /// The certificate, in PEM, that must have signed what firmware starts: db.crt. Without it signatures for Secure
+    /// Boot are checked as well, if there are any, by the certificate in them.
+    #[arg(long, value_name = "FILE")]
+    pub secure_boot_certificate: Option<PathBuf>,
     /// Build the image again from this profile's lock and the store, and compare every byte.
     #[arg(long, value_name = "PROFILE")]
     pub rebuild: Option<PathBuf>,
@@ -299,18 +319,6 @@ pub struct VerifyArgs {
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
-}
-
-/// `seedbed keys …`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum KeysCommand {
-    /// Draw a key pair in minisign's form, NAME.key and NAME.pub. With a password in SEEDBED_KEY_PASSWORD the
-    /// secret key is encrypted.
-    New {
-        /// The files' name without ending.
-        #[arg(default_value = "seedbed")]
-        name: PathBuf,
-    },
 }
 
 /// `seedbed push`.

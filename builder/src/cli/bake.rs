@@ -15,6 +15,7 @@ use crate::profile::{self, Profile};
 use crate::progress::{Mode, Progress, size};
 use crate::registry::credentials::Credentials;
 use crate::rewrite::Rewrites;
+use crate::secure_boot::SecureBoot;
 use crate::source::{Places, Sources};
 use crate::store::Store;
 use crate::transport::access::Access;
@@ -142,11 +143,12 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
         (false, None) => Cache::open(&Cache::default_dir()?)?,
     };
     // Before the work is done, so that a key that cannot be read costs nothing.
-    let signer = args
-        .sign
-        .as_deref()
-        .map(super::verify::signer)
-        .transpose()?;
+    let signer = args.sign.as_deref().map(super::keys::signer).transpose()?;
+    let secure_boot =
+        args.signer.secure_boot.as_deref().map(|folder| {
+            SecureBoot::read(folder, args.signer.signer.as_deref(), args.enroll.into())
+        });
+    let secure_boot = secure_boot.transpose()?;
     let mut builds = Vec::new();
     for arch in chosen {
         let request = Request {
@@ -157,6 +159,7 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
             cache: &cache,
             firstboot: &firstboot,
             seed: args.seed.as_deref(),
+            secure_boot: secure_boot.as_ref(),
             formats: args.format.iter().map(|format| (*format).into()).collect(),
             sector_size: args.sector_size.into(),
             out: &args.out,

@@ -1,19 +1,18 @@
-//! `seedbed verify` and `seedbed keys`.
+//! `seedbed verify`.
 
 use crate::cli::STDOUT;
-use crate::cli::args::{KeysCommand, VerifyArgs};
+use crate::cli::args::VerifyArgs;
 use crate::cli::bake::{beside_this_program, open_store};
 use crate::inspect::image::Image;
+use crate::inspect::secure_boot;
 use crate::inspect::verify::{self, Verification};
 use crate::rebuild::{self, Sources};
-use crate::signature::{self, Signer};
+use crate::secure_boot::key;
+use crate::signature;
 use anyhow::{Context, bail};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
-
-/// The environment variable with the password of an encrypted secret key.
-const PASSWORD: &str = "SEEDBED_KEY_PASSWORD";
 
 pub(super) fn verify(args: VerifyArgs) -> anyhow::Result<()> {
     let image = &args.image;
@@ -26,8 +25,8 @@ pub(super) fn verify(args: VerifyArgs) -> anyhow::Result<()> {
         result => found.add(signature::SUMS, result.map(drop)),
     }
     let blocks = verify::blocks(&Image::open(image)?);
-    found.verified.extend(blocks.verified);
-    found.damage.extend(blocks.damage);
+    found.extend(blocks);
+    found.extend(signatures(image, args.secure_boot_certificate.as_deref())?);
     if let Some(profile) = &args.rebuild {
         found.add("rebuild", rebuild_from(image, profile, &args));
     }
@@ -37,6 +36,9 @@ pub(super) fn verify(args: VerifyArgs) -> anyhow::Result<()> {
     } else {
         for what in &found.verified {
             writeln!(text, "good: {what}").context(STDOUT)?;
+        }
+        for what in &found.notes {
+            writeln!(text, "note: {what}").context(STDOUT)?;
         }
     }
     io::stdout().write_all(text.as_bytes()).context(STDOUT)?;
@@ -50,6 +52,15 @@ pub(super) fn verify(args: VerifyArgs) -> anyhow::Result<()> {
     }
 }
 
+/// The signatures of what firmware starts.
+fn signatures(image: &Path, certificate: Option<&Path>) -> anyhow::Result<Verification> {
+    let certificate = certificate.map(key::certificate).transpose()?;
+    Ok(secure_boot::check(
+        &Image::open(image)?,
+        certificate.as_ref(),
+    ))
+}
+
 fn rebuild_from(image: &Path, profile: &Path, args: &VerifyArgs) -> anyhow::Result<()> {
     let firstboot = match &args.firstboot {
         Some(path) => path.clone(),
@@ -61,30 +72,4 @@ fn rebuild_from(image: &Path, profile: &Path, args: &VerifyArgs) -> anyhow::Resu
         firstboot: &firstboot,
     };
     rebuild::rebuild(image, &sources)
-}
-
-pub(super) fn keys(command: KeysCommand) -> anyhow::Result<()> {
-    let KeysCommand::New { name } = command;
-    let password = password();
-    let encrypted = if password.is_some() {
-        "encrypted"
-    } else {
-        "not encrypted"
-    };
-    let files = signature::new_key(&name, password)?;
-    let (secret, public) = (files.secret.display(), files.public.display());
-    let text =
-        format!("wrote {secret} ({encrypted}): keep it secret\nwrote {public}: hand it out\n");
-    io::stdout().write_all(text.as_bytes()).context(STDOUT)
-}
-
-/// The secret key in a file.
-pub(super) fn signer(path: &Path) -> anyhow::Result<Signer> {
-    Signer::read(path, password())
-}
-
-fn password() -> Option<String> {
-    std::env::var(PASSWORD)
-        .ok()
-        .filter(|password| !password.is_empty())
 }

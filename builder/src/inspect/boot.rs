@@ -9,7 +9,7 @@ use serde::Serialize;
 /// Where unified kernel images are on the ESP.
 const UKIS: &str = "EFI/Linux";
 /// No unified kernel image is larger, in bytes.
-const MAX_UKI: u64 = 1 << 30;
+pub(super) const MAX_UKI: u64 = 1 << 30;
 /// What makes a hash a root hash on the kernel's command line.
 const ROOT_HASH: &str = "roothash=";
 

@@ -1,8 +1,8 @@
 //! Whether an image is what its hashes say: the unified kernel image vouches for the root, the root for the
 //! store.
 //!
-//! That the unified kernel image is the right one is a matter of a signature over the whole file; see
-//! [`crate::signature`].
+//! That the unified kernel image is the right one is a matter of a signature over the whole file, or over what
+//! firmware starts; see [`crate::signature`] and [`super::secure_boot`].
 
 use super::boot;
 use super::image::Image;
@@ -22,9 +22,18 @@ pub struct Verification {
     pub verified: Vec<String>,
     /// What is wrong.
     pub damage: Vec<String>,
+    /// What is neither, and worth knowing.
+    pub notes: Vec<String>,
 }
 
 impl Verification {
+    /// Adds what another check found.
+    pub fn extend(&mut self, other: Verification) {
+        self.verified.extend(other.verified);
+        self.damage.extend(other.damage);
+        self.notes.extend(other.notes);
+    }
+
     /// Adds the result of one check, which is about `what`.
     pub fn add(&mut self, what: &str, result: anyhow::Result<()>) {
         match result {

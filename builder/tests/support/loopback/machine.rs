@@ -64,7 +64,7 @@ fn debs() -> Vec<Deb> {
     let efi = "/usr/lib/systemd/boot/efi";
     let boot = Deb::new("systemd-boot-efi", "257")
         .file(&format!("{efi}/linuxx64.efi.stub"), stub(), 0o644)
-        .file(&format!("{efi}/systemd-bootx64.efi"), "loader", 0o644);
+        .file(&format!("{efi}/systemd-bootx64.efi"), stub(), 0o644);
     let mut system = Deb::new("system", "1")
         .field("Homepage", "https://system.example/")
         .file(&format!("/{OS_RELEASE}"), "ID=fixture\n", 0o644)
