@@ -130,12 +130,14 @@ fn read(path: &Path, file: Arc<File>) -> anyhow::Result<Bundle> {
         match (&index, name.as_str()) {
             (None, INDEX) => index = Some(parse(&document(&mut entry)?)?),
             (None, _) => bail!("it is no bundle: it does not begin with {INDEX}"),
+            (Some(_), lock::FILE_NAME) if lock.is_some() => bail!("{name} is there twice"),
             (Some(index), lock::FILE_NAME) => {
                 lock = Some(parse_lock(&document(&mut entry)?, index)?)
             }
             (Some(_), _) => {
                 if let Some(sha256) = name.strip_prefix(BLOBS) {
-                    blobs.insert(sha256.to_owned(), content);
+                    let before = blobs.insert(sha256.to_owned(), content);
+                    ensure!(before.is_none(), "{name} is there twice");
                 } else if let Some(path) = name.strip_prefix(PROFILE) {
                     folder.push(unpack::Member::of(path, &entry, content)?);
                 } else {

@@ -83,7 +83,7 @@ pub enum PackagesError {
     /// The text is not made of paragraphs.
     #[error("the index is malformed")]
     Syntax(#[source] Deb822Error),
-    /// A record lacks a field, or has a value that makes no sense.
+    /// A record lacks a field, has it twice, or has a value that makes no sense.
     #[error("package {package:?} before line {line} has no usable {field}")]
     Field {
         /// The record's package, where known.
@@ -267,19 +267,19 @@ pub fn parse(text: &str) -> Result<Vec<Package<'_>>, PackagesError> {
 fn set<'a>(package: &mut Package<'a>, field: Field<'a>) -> Result<(), &'static str> {
     let value = field.value;
     match field.name {
-        "Package" => package.name = value,
-        "Version" => package.version = value,
-        "Architecture" => package.architecture = value,
-        "Section" => package.section = value,
-        "Pre-Depends" => package.pre_depends = value,
-        "Depends" => package.depends = value,
-        "Recommends" => package.recommends = value,
-        "Conflicts" => package.conflicts = value,
-        "Breaks" => package.breaks = value,
-        "Provides" => package.provides = value,
-        "Replaces" => package.replaces = value,
-        "Filename" => package.filename = value,
-        "SHA256" => package.sha256 = value,
+        "Package" => once(&mut package.name, value, "Package")?,
+        "Version" => once(&mut package.version, value, "Version")?,
+        "Architecture" => once(&mut package.architecture, value, "Architecture")?,
+        "Section" => once(&mut package.section, value, "Section")?,
+        "Pre-Depends" => once(&mut package.pre_depends, value, "Pre-Depends")?,
+        "Depends" => once(&mut package.depends, value, "Depends")?,
+        "Recommends" => once(&mut package.recommends, value, "Recommends")?,
+        "Conflicts" => once(&mut package.conflicts, value, "Conflicts")?,
+        "Breaks" => once(&mut package.breaks, value, "Breaks")?,
+        "Provides" => once(&mut package.provides, value, "Provides")?,
+        "Replaces" => once(&mut package.replaces, value, "Replaces")?,
+        "Filename" => once(&mut package.filename, value, "Filename")?,
+        "SHA256" => once(&mut package.sha256, value, "SHA256")?,
         "Essential" => package.essential = value == "yes",
         "Size" => package.size = value.parse().map_err(|_| "Size")?,
         "Installed-Size" => package.installed_size = value.parse().map_err(|_| "Installed-Size")?,
@@ -302,6 +302,19 @@ fn set<'a>(package: &mut Package<'a>, field: Field<'a>) -> Result<(), &'static s
         }
         _ => {}
     }
+    Ok(())
+}
+
+/// Sets a field that is not set yet: of two, readers differ in which they take.
+fn once<'a>(
+    slot: &mut &'a str,
+    value: &'a str,
+    field: &'static str,
+) -> Result<(), &'static str> {
+    if !slot.is_empty() {
+        return Err(field);
+    }
+    *slot = value;
     Ok(())
 }
 
@@ -409,6 +422,11 @@ mod tests {
             "Size: 7",
             "Size: 99999999999999999999",
             "package \"a\" before line 5 has no usable Size",
+        );
+        check(
+            "Size: 7",
+            "Version: 3",
+            "package \"a\" before line 5 has no usable Version",
         );
         check(
             SHA256,
