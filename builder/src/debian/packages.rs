@@ -306,11 +306,7 @@ fn set<'a>(package: &mut Package<'a>, field: Field<'a>) -> Result<(), &'static s
 }
 
 /// Sets a field that is not set yet: of two, readers differ in which they take.
-fn once<'a>(
-    slot: &mut &'a str,
-    value: &'a str,
-    field: &'static str,
-) -> Result<(), &'static str> {
+fn once<'a>(slot: &mut &'a str, value: &'a str, field: &'static str) -> Result<(), &'static str> {
     if !slot.is_empty() {
         return Err(field);
     }

@@ -376,7 +376,11 @@ mod tests {
     fn links_out_of_a_layout_are_refused_by_name() {
         let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(outside.path().join("secret"), "s").unwrap();
-        symlink(outside.path().join("secret"), folder.path().join("absolute")).unwrap();
+        symlink(
+            outside.path().join("secret"),
+            folder.path().join("absolute"),
+        )
+        .unwrap();
         symlink("/dev/zero", folder.path().join("device")).unwrap();
         std::fs::create_dir(folder.path().join("directory")).unwrap();
         let files = Files::Folder(folder.path().to_owned());
@@ -405,7 +409,8 @@ mod tests {
         for path in ["index.json", "./index.json"] {
             let mut header = tar::Header::new_gnu();
             header.set_size(2);
-            tar.append_data(&mut header, path, b"{}".as_slice()).unwrap();
+            tar.append_data(&mut header, path, b"{}".as_slice())
+                .unwrap();
         }
         tar.finish().unwrap();
         drop(tar);

@@ -425,8 +425,11 @@ mod tests {
         }));
         refuse(&tar(|tar| {
             for n in 0..20 {
-                tar.append(&raw(&format!("{n}"), EntryType::Regular, "", 0), io::empty())
-                    .unwrap();
+                tar.append(
+                    &raw(&format!("{n}"), EntryType::Regular, "", 0),
+                    io::empty(),
+                )
+                .unwrap();
             }
         }));
     }

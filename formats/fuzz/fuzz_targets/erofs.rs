@@ -23,7 +23,8 @@ fn options() -> Options {
 fn sample() -> Tree {
     let mut tree = Tree::new();
     let mut meta = Metadata::root(0o755);
-    meta.xattrs.insert("security.capability".into(), vec![1; 20]);
+    meta.xattrs
+        .insert("security.capability".into(), vec![1; 20]);
     let kind = Kind::File(vec![b'p'; 9000].into());
     tree.insert("a/ping", Node { kind, meta }).unwrap();
     let text: Vec<u8> = (0..9000_u32).flat_map(|i| (i / 7).to_le_bytes()).collect();
@@ -41,7 +42,10 @@ fn images() -> Vec<(&'static str, Vec<u8>)> {
     let mut unsigned = plain.clone();
     unsigned[1024 + 8] = 0;
     let mut images = vec![("plain", plain), ("no-checksum", unsigned)];
-    for (name, compression) in [("lz4", Compression::Lz4), ("zstd", Compression::Zstd { level: 3 })] {
+    for (name, compression) in [
+        ("lz4", Compression::Lz4),
+        ("zstd", Compression::Zstd { level: 3 }),
+    ] {
         let scratch = tempfile::tempfile().unwrap();
         let contents = Contents::of_tree(&tree, compression, scratch).unwrap();
         let mut image = Vec::new();
@@ -70,7 +74,10 @@ fn tree_of<R: formats::read_at::ReadAt>(image: &Image<R>) -> Option<(Tree, Vec<S
         let kind = match inode.kind() {
             FileType::Regular => {
                 let mut bytes = Vec::new();
-                let read = image.reader(inode).take(MAX_FILE.min(left)).read_to_end(&mut bytes);
+                let read = image
+                    .reader(inode)
+                    .take(MAX_FILE.min(left))
+                    .read_to_end(&mut bytes);
                 left = left.saturating_sub(bytes.len() as u64);
                 whole &= read.is_ok() && bytes.len() as u64 == inode.size();
                 Kind::File(bytes.into())
@@ -82,12 +89,22 @@ fn tree_of<R: formats::read_at::ReadAt>(image: &Image<R>) -> Option<(Tree, Vec<S
             FileType::Fifo => Kind::Fifo,
             FileType::Socket => return None,
         };
-        let found = image.lookup(&walked.path).expect("what was walked to is found");
+        let found = image
+            .lookup(&walked.path)
+            .expect("what was walked to is found");
         assert_eq!(&found, inode);
         match meta {
             Ok(meta) if whole => {
-                let size = if kind_has_size(&kind) { inode.size() } else { 0 };
-                lines.push(format!("{} {size} {meta:?} {:?}", walked.path, inode.device()));
+                let size = if kind_has_size(&kind) {
+                    inode.size()
+                } else {
+                    0
+                };
+                lines.push(format!(
+                    "{} {size} {meta:?} {:?}",
+                    walked.path,
+                    inode.device()
+                ));
                 tree.insert(&walked.path, Node { kind, meta }).ok()?;
             }
             _ => whole = false,

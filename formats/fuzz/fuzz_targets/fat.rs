@@ -25,14 +25,19 @@ fn volumes() -> Vec<(&'static str, Vec<u8>)> {
             time: 1_735_689_599,
         };
         let mut tree = Tree::new();
-        tree.insert_file("seed.yaml", 0o644, vec![b'y'; 3000]).unwrap();
-        tree.insert_file("Folder/a longer name", 0o644, vec![b'z'; 20]).unwrap();
+        tree.insert_file("seed.yaml", 0o644, vec![b'y'; 3000])
+            .unwrap();
+        tree.insert_file("Folder/a longer name", 0o644, vec![b'z'; 20])
+            .unwrap();
         let mut disk = vec![0; size as usize];
         let mut put = |offset: u64, bytes: &[u8]| {
             disk[offset as usize..][..bytes.len()].copy_from_slice(bytes);
             Ok(())
         };
-        write::plan(&format, &tree).unwrap().write(&mut put).unwrap();
+        write::plan(&format, &tree)
+            .unwrap()
+            .write(&mut put)
+            .unwrap();
         (name, sparse::encode(&disk))
     };
     let fat16 = volume(("fat16", Kind::Fat16, 9 << 20));
@@ -42,11 +47,17 @@ fn volumes() -> Vec<(&'static str, Vec<u8>)> {
     let sector = 4 + 6;
     fat12[sector + 19..sector + 21].copy_from_slice(&4000_u16.to_le_bytes());
     fat12[sector + 32..sector + 36].fill(0);
-    vec![fat16, ("fat12", fat12), volume(("fat32", Kind::Fat32, 300 << 20))]
+    vec![
+        fat16,
+        ("fat12", fat12),
+        volume(("fat32", Kind::Fat32, 300 << 20)),
+    ]
 }
 
 fn visit<R: ReadAt>(volume: &Volume<R>, path: &str, left: &mut usize) {
-    let Ok(entries) = volume.read_dir(path) else { return };
+    let Ok(entries) = volume.read_dir(path) else {
+        return;
+    };
     for entry in entries {
         if *left == 0 {
             return;

@@ -26,7 +26,9 @@ fn tables() -> Vec<(&'static str, Vec<u8>)> {
         }
         (name, sparse::encode(&disk))
     };
-    [("512", SectorSize::B512), ("4096", SectorSize::B4096)].map(table).to_vec()
+    [("512", SectorSize::B512), ("4096", SectorSize::B4096)]
+        .map(table)
+        .to_vec()
 }
 
 /// A disk with other bytes at some places.
@@ -43,7 +45,11 @@ impl ReadAt for Patched<'_> {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.disk.read_exact_at(buf, offset)?;
         let end = offset + buf.len() as u64;
-        for (at, byte) in self.patches.iter().flat_map(|(at, bytes)| (*at..).zip(bytes)) {
+        for (at, byte) in self
+            .patches
+            .iter()
+            .flat_map(|(at, bytes)| (*at..).zip(bytes))
+        {
             if (offset..end).contains(&at) {
                 buf[(at - offset) as usize] = *byte;
             }
@@ -71,10 +77,19 @@ fn with_checksums(disk: &dyn ReadAt, size: SectorSize, lba: u64) -> Option<Patch
 }
 
 fn check(disk: &dyn ReadAt, size: SectorSize) {
-    let Ok(table) = gpt::read(disk, size) else { return };
-    let mut ends: Vec<_> = table.entries.values().map(|e| (e.first_lba, e.last_lba)).collect();
+    let Ok(table) = gpt::read(disk, size) else {
+        return;
+    };
+    let mut ends: Vec<_> = table
+        .entries
+        .values()
+        .map(|e| (e.first_lba, e.last_lba))
+        .collect();
     ends.sort_unstable();
-    assert!(ends.windows(2).all(|pair| pair[0].1 < pair[1].0), "partitions overlap");
+    assert!(
+        ends.windows(2).all(|pair| pair[0].1 < pair[1].0),
+        "partitions overlap"
+    );
     assert!(ends.iter().all(|(_, last)| *last < table.sectors));
     if let Ok(mut patches) = table.write() {
         // A protective MBR is only looked for, not read.

@@ -10,7 +10,11 @@ use std::io::Cursor;
 fn packages() -> Vec<(&'static str, Vec<u8>)> {
     let mut out = Cursor::new(Vec::new());
     let disk = sample_disk();
-    let machine = Machine { name: "m", content_id: 7, time: 0 };
+    let machine = Machine {
+        name: "m",
+        content_id: 7,
+        time: 0,
+    };
     ova::write(&Disk::new(&disk).unwrap(), &machine, &mut out).unwrap();
     vec![("package", out.into_inner())]
 }

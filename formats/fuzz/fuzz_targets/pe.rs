@@ -23,7 +23,13 @@ fn images() -> Vec<(&'static str, Vec<u8>)> {
     put(optional + 60, &512_u32.to_le_bytes());
     put(optional + 108, &16_u32.to_le_bytes());
     put(table, b".text\0\0\0");
-    for (at, word) in [(8, 512), (12, 1024), (16, 512), (20, 512), (36, 0x6000_0020_u32)] {
+    for (at, word) in [
+        (8, 512),
+        (12, 1024),
+        (16, 512),
+        (20, 512),
+        (36, 0x6000_0020_u32),
+    ] {
         put(table + at, &word.to_le_bytes());
     }
     vec![("image", image)]

@@ -17,7 +17,12 @@ fn images() -> Vec<(&'static str, Vec<u8>)> {
         image.resize(image.len().next_multiple_of(512), 0);
         (name, fuzzing::sparse::encode(&image))
     };
-    [("zstd", Compression::Zstd), ("deflate", Compression::Deflate)].map(image).to_vec()
+    [
+        ("zstd", Compression::Zstd),
+        ("deflate", Compression::Deflate),
+    ]
+    .map(image)
+    .to_vec()
 }
 
 fuzz_target!(init: seeds(images), |input: &[u8]| {

@@ -13,7 +13,13 @@ const CHECKSUM: std::ops::Range<usize> = 64..68;
 /// The footer alone, behind a byte for the number of sectors before it.
 fn footers() -> Vec<(&'static str, Vec<u8>)> {
     let mut out = Cursor::new(Vec::new());
-    let (disk, options) = (sample_disk(), Options { id: [7; 16], time: 0 });
+    let (disk, options) = (
+        sample_disk(),
+        Options {
+            id: [7; 16],
+            time: 0,
+        },
+    );
     vhd::write(&Disk::new(&disk).unwrap(), &options, &mut out).unwrap();
     let image = out.into_inner();
     let (before, footer) = image.split_at(image.len() - FOOTER);

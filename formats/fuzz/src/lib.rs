@@ -13,12 +13,15 @@ use std::path::PathBuf;
 
 /// Writes each of the named inputs that `make` gives into the folder that the program was given, if there is one.
 pub fn seeds<B: AsRef<[u8]>>(make: impl FnOnce() -> Vec<(&'static str, B)>) {
-    let folders = std::env::args().skip(1).filter(|word| !word.starts_with('-'));
+    let folders = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'));
     let Some(folder) = folders.map(PathBuf::from).find(|path| path.is_dir()) else {
         return;
     };
     for (name, bytes) in make() {
-        std::fs::write(folder.join(format!("seed-{name}")), bytes).expect("the corpus can be written");
+        std::fs::write(folder.join(format!("seed-{name}")), bytes)
+            .expect("the corpus can be written");
     }
 }
 
@@ -38,9 +41,15 @@ pub fn read_disk(disk: &impl ReadAt) {
             disk.read_vec_at(start + half as u64, len - half),
         ];
         let again = again.map(|part| part.expect("it could be read before"));
-        assert!(again.concat() == whole, "two reads of the same bytes differ");
+        assert!(
+            again.concat() == whole,
+            "two reads of the same bytes differ"
+        );
     }
-    assert!(disk.read_vec_at(size, 1).is_err(), "there are bytes behind the end");
+    assert!(
+        disk.read_vec_at(size, 1).is_err(),
+        "there are bytes behind the end"
+    );
 }
 
 /// A disk of 1 MiB for seeds: text at its beginning, and something in the middle.

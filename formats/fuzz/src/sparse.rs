@@ -31,7 +31,10 @@ impl<'a> Disk<'a> {
         {
             let len = usize::from(u16::from_le_bytes(*len)).min(after.len());
             let (bytes, after) = after.split_at(len);
-            pieces.push((u64::from(u32::from_le_bytes(*sector)) * SECTOR as u64, bytes));
+            pieces.push((
+                u64::from(u32::from_le_bytes(*sector)) * SECTOR as u64,
+                bytes,
+            ));
             rest = after;
         }
         let size = u64::from(u32::from_le_bytes(*size)) * SECTOR as u64;
@@ -70,12 +73,15 @@ pub fn encode(disk: &[u8]) -> Vec<u8> {
         if piece.iter().all(|byte| *byte == 0) {
             continue;
         }
-        while let Some((_, bytes)) = sectors.next_if(|(_, bytes)| {
-            piece.len() < 32 * SECTOR && bytes.iter().any(|byte| *byte != 0)
-        }) {
+        while let Some((_, bytes)) = sectors
+            .next_if(|(_, bytes)| piece.len() < 32 * SECTOR && bytes.iter().any(|byte| *byte != 0))
+        {
             piece.extend_from_slice(bytes);
         }
-        let end = piece.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        let end = piece
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |at| at + 1);
         input.extend_from_slice(&first.to_le_bytes());
         input.extend_from_slice(&(end as u16).to_le_bytes());
         input.extend_from_slice(&piece[..end]);

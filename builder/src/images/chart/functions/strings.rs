@@ -57,9 +57,7 @@ pub(super) const TABLE: Table = &[
     ("hasSuffix", |a| {
         Ok(Value::Bool(text(a.get(1)).ends_with(&text(a.first()))))
     }),
-    ("indent", |a| {
-        indented("", int(a.first()), &text(a.get(1)))
-    }),
+    ("indent", |a| indented("", int(a.first()), &text(a.get(1)))),
     ("nindent", |a| {
         indented("\n", int(a.first()), &text(a.get(1)))
     }),
