@@ -2,17 +2,24 @@
 #![no_main]
 
 use builder::bundle::Bundle;
+use builder::lock;
 use fuzzing::{seeds, tar::with_checksums};
 use libfuzzer_sys::fuzz_target;
 use std::fs;
 
 fn bundles() -> Vec<(&'static str, Vec<u8>)> {
-    let lock = r#"{"version": 1, "profileDigest": "", "epoch": 0, "archives": [], "arch": {}}"#;
-    let index = r#"{"version": 1, "profile": "p", "folder": "", "lock": "", "blobs": []}"#;
+    let text = r#"{"version": 1, "profile": "p", "profileDigest": "", "epoch": 0, "archives": [], "arch": {}}"#;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("profile.lock");
+    fs::write(&path, text).unwrap();
+    let digest = lock::digest(&lock::read_any(&path).unwrap().unwrap());
+    let index = format!(
+        r#"{{"version": 1, "profile": "p", "folder": "", "lock": "{digest}", "blobs": [], "elsewhere": []}}"#
+    );
     let mut tar = tar::Builder::new(Vec::new());
     for (path, text) in [
-        ("bundle.json", index),
-        ("profile.lock", lock),
+        ("bundle.json", index.as_str()),
+        ("profile.lock", text),
         ("profile/profile.yaml", "version: 1\n"),
     ] {
         let mut header = tar::Header::new_gnu();

@@ -14,7 +14,7 @@ static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap()
 fn locks() -> Vec<(&'static str, &'static str)> {
     vec![(
         "empty",
-        r#"{"version": 1, "profileDigest": "", "epoch": 0, "archives": [], "arch": {}}"#,
+        r#"{"version": 1, "profile": "p", "profileDigest": "", "epoch": 0, "archives": [], "arch": {}}"#,
     )]
 }
 
