@@ -4,7 +4,7 @@
 #   fuzz.sh OUT [TARGET...]
 #
 # OUT keeps the corpus of each target, what made it fail, its log, and results.tsv: target, seconds, executions,
-# covered edges, features, findings, date. A target that is in results.tsv for the same time and source is not run
+# covered edges, features, findings, date, source. A target that is in results.tsv for the same time and source is not run
 # again, so that an interrupted run goes on; delete its line, or the file, to run it anew. Needs cargo-fuzz and g++.
 set -euo pipefail
 out=$(realpath -m "${1:?usage: $0 OUT [TARGET...]}")
@@ -18,7 +18,7 @@ export CARGO_TARGET_DIR
 results=$out/results.tsv
 mkdir -p "$out"
 touch "$results"
-source=$(git -C "$top" rev-parse --short HEAD)
+source=$(git -C "$top" ls-files -s formats contract builder | sha256sum | cut -c1-12)
 failed=()
 
 # The last number that the fuzzer printed behind a word.

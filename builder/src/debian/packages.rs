@@ -7,6 +7,7 @@
 use crate::debian::deb822::{Deb822Error, Event, Field, Reader};
 use crate::debian::release::IndexEntry;
 use crate::digest;
+use crate::xz;
 use std::io::{self, Read};
 use thiserror::Error;
 
@@ -95,9 +96,6 @@ pub enum PackagesError {
     },
 }
 
-/// Memory that the xz decoder may take; presets go up to 65 MiB.
-const XZ_MEMORY: u64 = 128 << 20;
-
 /// Checks `bytes` against `compressed` and decompresses them. `plain` is what `Release` declares of the
 /// uncompressed index: its size is the limit, its digest is checked too.
 pub fn decompress(
@@ -120,12 +118,7 @@ pub fn decompress(
         )
         .map_err(failed)?,
         Compression::Xz => {
-            let stream = liblzma::stream::Stream::new_stream_decoder(
-                XZ_MEMORY,
-                liblzma::stream::CONCATENATED,
-            );
-            let stream = stream.map_err(|error| failed(error.into()))?;
-            let decoder = liblzma::read::XzDecoder::new_stream(bytes.as_slice(), stream);
+            let decoder = xz::decoder(bytes.as_slice()).map_err(failed)?;
             read_limited(decoder, plain.size).map_err(failed)?
         }
     };
