@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod bounded;
 pub mod sparse;
 pub mod tar;
 
