@@ -10,6 +10,8 @@ use formats::read_at::ReadAt;
 use std::io;
 
 const SECTOR: usize = 512;
+/// Bytes of a piece of a seed.
+const MAX_PIECE: usize = 32 << 10;
 /// More pieces than a seed has only make reading slow.
 const MAX_PIECES: usize = 64;
 
@@ -66,25 +68,36 @@ impl ReadAt for Disk<'_> {
 
 /// The input that stands for `disk`, which is a multiple of 512 bytes long.
 pub fn encode(disk: &[u8]) -> Vec<u8> {
-    let mut input = ((disk.len() / SECTOR) as u32).to_le_bytes().to_vec();
-    let mut sectors = (0_u32..).zip(disk.chunks(SECTOR)).peekable();
-    while let Some((first, bytes)) = sectors.next() {
-        let mut piece = bytes.to_vec();
-        if piece.iter().all(|byte| *byte == 0) {
-            continue;
+    let mut pieces: Vec<(u64, Vec<u8>)> = Vec::new();
+    for (at, sector) in (0..).step_by(SECTOR).zip(disk.chunks(SECTOR)) {
+        match pieces.last_mut() {
+            _ if sector.iter().all(|byte| *byte == 0) => {}
+            Some((start, piece)) if *start + piece.len() as u64 == at => {
+                piece.extend_from_slice(sector);
+            }
+            _ => pieces.push((at, sector.to_vec())),
         }
-        while let Some((_, bytes)) = sectors
-            .next_if(|(_, bytes)| piece.len() < 32 * SECTOR && bytes.iter().any(|byte| *byte != 0))
-        {
-            piece.extend_from_slice(bytes);
+    }
+    encode_pieces(disk.len() as u64, &pieces)
+}
+
+/// The input that stands for a disk of `size` bytes with these bytes at these offsets; sizes and offsets are
+/// multiples of 512.
+pub fn encode_pieces(size: u64, pieces: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    let mut input = ((size / SECTOR as u64) as u32).to_le_bytes().to_vec();
+    for (start, bytes) in pieces {
+        for (chunk, number) in bytes.chunks(MAX_PIECE).zip(0..) {
+            let end = chunk
+                .iter()
+                .rposition(|byte| *byte != 0)
+                .map_or(0, |at| at + 1);
+            if end > 0 {
+                let sector = (start + number * MAX_PIECE as u64) / SECTOR as u64;
+                input.extend_from_slice(&(sector as u32).to_le_bytes());
+                input.extend_from_slice(&(end as u16).to_le_bytes());
+                input.extend_from_slice(&chunk[..end]);
+            }
         }
-        let end = piece
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |at| at + 1);
-        input.extend_from_slice(&first.to_le_bytes());
-        input.extend_from_slice(&(end as u16).to_le_bytes());
-        input.extend_from_slice(&piece[..end]);
     }
     input
 }
