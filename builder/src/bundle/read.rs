@@ -203,6 +203,7 @@ fn parse_lock(bytes: &[u8], index: &Index) -> anyhow::Result<Lock> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Seek;
     use tar::{Builder, EntryType, Header};
 
     const LOCK: &str = r#"{"version": 1, "profile": "p", "profileDigest": "", "epoch": 0,
@@ -232,7 +233,9 @@ mod tests {
         for (name, kind, link) in members {
             add(name, *kind, link, "");
         }
-        read(Path::new("b.tar"), Arc::new(tar.into_inner().unwrap()))
+        let mut file = tar.into_inner().unwrap();
+        file.rewind().unwrap();
+        read(Path::new("b.tar"), Arc::new(file))
     }
 
     fn refuse(members: &[(&str, EntryType, &str)], expected: &str) {
