@@ -454,6 +454,7 @@ fn other_files_are_refused() {
 }
 
 /// A sparse file costs nothing, so that it can be as long as any table that its header asks for.
+#[derive(Debug)]
 struct Sparse(Vec<u8>, u64);
 
 impl ReadAt for Sparse {
