@@ -57,6 +57,8 @@ test: prerequisites check unit machine ## Everything that CI runs
 .PHONY: check
 check: prerequisites
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path formats/fuzz/Cargo.toml
+	cargo fmt --check --manifest-path builder/fuzz/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 .PHONY: containerd
@@ -94,6 +96,13 @@ test-long: image ## The tiers that take hours; resumable, results appended to ou
 	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_LONG=1 SEEDBED_LONG_RESULTS=$(abspath $(OUT))/long.jsonl cargo test --release --locked -p seedbed-qemu-tests -- --test-threads=1 --nocapture
 	SEEDBED_REQUIRE_REFEREES=1 SEEDBED_LONG=1 cargo test --locked -p seedbed-builder --test debian_apt -- --nocapture
 	SEEDBED_LONG=1 cargo test --release --locked -p seedbed-builder --test killed -- --nocapture
+
+# No part of CI: ten minutes for each of thirty targets. FUZZ_TARGETS names those to run; empty is all.
+.PHONY: fuzz
+fuzz: ## Feed the readers of untrusted bytes with garbage, FUZZ_SECONDS [600] each; resumable, results in out/fuzz
+	scripts/prerequisites.sh g++
+	cargo fuzz --version >/dev/null 2>&1 || nice cargo install cargo-fuzz --locked --target-dir $(TARGET)/cargo-fuzz
+	scripts/fuzz.sh $(OUT)/fuzz $(FUZZ_TARGETS)
 
 .PHONY: bench
 bench: bench-build ## Figures; those of a boot are in qemu-results/ after `make machine`

@@ -43,3 +43,4 @@ pub mod signature;
 pub mod source;
 pub mod store;
 pub mod transport;
+mod xz;

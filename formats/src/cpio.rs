@@ -12,6 +12,7 @@
 
 use crate::read_at::ReadAt;
 use crate::tree::{Content, Kind, Metadata, Node, Tree, TreeError};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 const MAGIC: &[u8; 6] = b"070701";
@@ -238,6 +239,9 @@ pub enum ReadError {
         /// Its mode.
         mode: u32,
     },
+    /// Two members have one path.
+    #[error("{0:?} is twice in the cpio archive")]
+    Twice(String),
     /// The member has no place in the tree.
     #[error("the cpio archive is no tree")]
     Tree(#[source] TreeError),
@@ -248,6 +252,7 @@ pub enum ReadError {
 /// Of a file with several names, all but one come out empty, as the format has them.
 pub fn read(archive: &Content) -> Result<Tree, ReadError> {
     let mut tree = Tree::new();
+    let mut seen = BTreeSet::new();
     let mut at = 0;
     loop {
         let unreadable = |source| ReadError::Read { offset: at, source };
@@ -301,6 +306,9 @@ pub fn read(archive: &Content) -> Result<Tree, ReadError> {
         };
         let path = name.trim_start_matches("./").trim_matches('/');
         let path = if path == "." { "" } else { path };
+        if !seen.insert(path.to_owned()) {
+            return Err(ReadError::Twice(path.to_owned()));
+        }
         tree.insert(path, Node { kind, meta })
             .map_err(ReadError::Tree)?;
         at = (data + u64::from(size)).next_multiple_of(4);

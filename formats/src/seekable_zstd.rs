@@ -25,7 +25,7 @@ const SEEKABLE_MAGIC: u32 = 0x8f92_eab1;
 const SKIPPABLE_HEADER: u64 = 8;
 /// Number of frames, descriptor, magic.
 const FOOTER: u64 = 9;
-/// The format's limit.
+/// The format's limit; fewer are read.
 const MAX_FRAMES: u64 = 0x0800_0000;
 /// In the seek table's descriptor: entries have checksums.
 const DESCRIPTOR_CHECKSUMS: u8 = 1 << 7;

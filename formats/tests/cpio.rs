@@ -183,6 +183,31 @@ fn damage_is_an_error_with_its_place() {
     assert!(matches!(cpio::read(&bad.into()), Err(ReadError::Name(0))));
 }
 
+#[test]
+fn duplicate_entries_are_refused_by_name() {
+    let mut tree = Tree::new();
+    tree.insert_file("a", 0o644, "1").unwrap();
+    tree.insert_file("b", 0o644, "2").unwrap();
+    let mut bytes = archive(&tree, Padding::Word);
+    let second = bytes.windows(2).rposition(|name| name == b"b\0").unwrap();
+    bytes[second] = b'a';
+    let error = cpio::read(&bytes.into()).unwrap_err();
+    assert_eq!(error.to_string(), "\"a\" is twice in the cpio archive");
+}
+
+#[test]
+fn paths_out_of_the_tree_are_refused() {
+    let mut tree = Tree::new();
+    tree.insert_file("a/bb/c", 0o644, "1").unwrap();
+    let mut bytes = archive(&tree, Padding::Word);
+    let at = bytes
+        .windows(6)
+        .rposition(|name| name == b"a/bb/c")
+        .unwrap();
+    bytes[at..at + 6].copy_from_slice(b"a/../c");
+    assert!(matches!(cpio::read(&bytes.into()), Err(ReadError::Tree(_))));
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(

@@ -14,7 +14,7 @@ use formats::read_at::ReadAt;
 use formats::{seekable_zstd, vhd, vhdx, vmdk};
 use proptest::prelude::*;
 use std::fs::File;
-use std::io::{BufWriter, Cursor, Seek, Write};
+use std::io::{self, BufWriter, Cursor, Seek, Write};
 use std::os::unix::fs::FileExt;
 use tempfile::NamedTempFile;
 
@@ -450,6 +450,49 @@ fn other_files_are_refused() {
             b[at] = 200;
         },
         "the zstd image's field Number_Of_Frames has the impossible value 200",
+    );
+}
+
+/// A sparse file costs nothing, so that it can be as long as any table that its header asks for.
+#[derive(Debug)]
+struct Sparse(Vec<u8>, u64);
+
+impl ReadAt for Sparse {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.1)
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        assert!(buf.len() <= 64 << 20, "{} bytes are asked for", buf.len());
+        for (byte, at) in buf.iter_mut().zip(offset..) {
+            *byte = self.0.get(at as usize).copied().unwrap_or(0);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn tables_beyond_all_measure_are_refused_by_name() {
+    let disk = disk(MIB, &[(0, 512)]);
+    let mut bytes = in_memory(Format::Vmdk, &Disk::new(disk.as_file()).unwrap());
+    // The footer counts: a header at the front that names its own directory is read instead.
+    bytes[56..64].copy_from_slice(&1_u64.to_le_bytes());
+    bytes[12..20].copy_from_slice(&(1_u64 << 54).to_le_bytes());
+    let error = vmdk::Image::open(Sparse(bytes, 1 << 60)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the vmdk image's field capacity has the impossible value 18014398509481984"
+    );
+    let (file, size) = (NamedTempFile::new().unwrap(), 2 << 30);
+    file.as_file().set_len(size).unwrap();
+    let put = |bytes: &[u8], at| file.as_file().write_all_at(bytes, at).unwrap();
+    put(&[0x28, 0xb5, 0x2f, 0xfd], 0);
+    put(&0x07ff_ffff_u32.to_le_bytes(), size - 9);
+    put(&[0, 0xb1, 0xea, 0x92, 0x8f], size - 5);
+    let error = seekable_zstd::Image::open(file.reopen().unwrap()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the zstd image's field Number_Of_Frames has the impossible value 134217727"
     );
 }
 

@@ -19,8 +19,9 @@ use formats::erofs::{self, Compression, Contents, Error, Options, dump};
 use formats::read_at::ReadAt;
 use formats::tree::{Content, Kind, Metadata, Node, Tree};
 use proptest::prelude::*;
+use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -425,6 +426,59 @@ fn small_images() -> &'static [Vec<u8>; 2] {
     static IMAGES: std::sync::LazyLock<[Vec<u8>; 2]> =
         std::sync::LazyLock::new(|| [LZ4, ZSTD].map(|compression| image_of(&small(), compression)));
     &IMAGES
+}
+
+/// A directory of so many entries, as its blocks are.
+fn directory(entries: usize) -> Vec<u8> {
+    let mut names = vec![".".to_owned(), "..".to_owned()];
+    names.extend((0..entries).map(|i| format!("n{i:06}")));
+    let mut bytes = Vec::new();
+    // Of 12 bytes and a name of at most 7.
+    for block in names.chunks(4096 / 19) {
+        bytes.resize(bytes.len().next_multiple_of(4096), 0);
+        let mut at = 12 * block.len();
+        for name in block {
+            bytes.extend_from_slice(&36_u64.to_le_bytes());
+            bytes.extend_from_slice(&u16::try_from(at).unwrap().to_le_bytes());
+            bytes.extend_from_slice(&[1, 0]);
+            at += name.len();
+        }
+        bytes.extend(block.iter().flat_map(|name| name.bytes()));
+    }
+    bytes
+}
+
+/// An image that counts the bytes that are read of it.
+struct Counting<'a>(&'a [u8], Cell<usize>);
+
+impl ReadAt for Counting<'_> {
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.1.set(self.1.get() + buf.len());
+        self.0.read_exact_at(buf, offset)
+    }
+}
+
+/// Once, each of its blocks unpacked all of an extent, which can have 12 MiB.
+#[test]
+fn a_compressed_directory_is_unpacked_once() {
+    let mut tree = Tree::new();
+    file(&mut tree, "d", directory(50_000).into(), meta());
+    let mut bytes = image_of(&tree, ZSTD);
+    let image = Image::open(bytes.as_slice()).unwrap();
+    let nid = image.lookup("d").unwrap().nid();
+    let at = u64::from(image.superblock().meta_block) * 4096 + nid * 32 + 4;
+    bytes[at as usize..][..2].copy_from_slice(&0o040_755_u16.to_le_bytes());
+    let source = Counting(&bytes, Cell::new(0));
+    let image = Image::open(&source).unwrap();
+    let inode = image.inode(nid).unwrap();
+    assert_eq!(inode.kind(), FileType::Directory);
+    assert_eq!(image.read_dir(&inode).unwrap().len(), 50_000);
+    let read = source.1.get();
+    assert!(read < 3 * bytes.len(), "{read} bytes of {}", bytes.len());
 }
 
 #[test]

@@ -365,6 +365,33 @@ fn the_bytes_stay_the_same() {
 }
 
 #[test]
+fn duplicate_entries_are_refused_by_name() {
+    let (mut image, _, root) = small();
+    let entries = (root..root + 512).step_by(32);
+    let short: Vec<usize> = entries
+        .filter(|at| image[*at] != 0 && image[at + 11] & 0x08 == 0)
+        .collect();
+    let [first, second] = short[..] else {
+        panic!("two files in the root")
+    };
+    // Each becomes a file of one short name, and what held its long name is deleted.
+    for at in (root..root + 512).step_by(32) {
+        if image[at + 11] == 0x0f {
+            image[at] = 0xe5;
+        }
+    }
+    for at in [first, second] {
+        image[at..at + 12].copy_from_slice(b"SEED    TXT\x20");
+    }
+    let volume = Volume::open(&image).unwrap();
+    assert_eq!(volume.read_root().unwrap().len(), 2);
+    let error = volume.read_file("seed.txt", 9000).unwrap_err();
+    let expected =
+        "the volume is damaged: seed.txt is there twice; check it with fsck.fat or chkdsk";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
 fn damaged_chains_are_errors() {
     let (good, fat, root) = small();
     assert_eq!(

@@ -190,6 +190,41 @@ fn errors_name_both_parties() {
     small.write().unwrap();
 }
 
+#[test]
+fn overlaps_and_huge_counts_are_refused_by_name() {
+    let good = table(
+        SectorSize::B512,
+        vec![entry(1, 100, 200, "ESP"), entry(2, 300, 400, "SEED")],
+    );
+    let read = |edit: &dyn Fn(&mut [u8])| {
+        let mut bytes = disk(&good);
+        // Only the first header is there to be read.
+        let end = bytes.len();
+        bytes[end - 512..].fill(0);
+        edit(&mut bytes);
+        let entries = crc32fast::hash(&bytes[1024..1024 + 16384]);
+        bytes[600..604].copy_from_slice(&entries.to_le_bytes());
+        bytes[528..532].fill(0);
+        let sum = crc32fast::hash(&bytes[512..512 + 92]);
+        bytes[528..532].copy_from_slice(&sum.to_le_bytes());
+        gpt::read(&bytes, SectorSize::B512)
+    };
+    assert_eq!(read(&|_| {}).unwrap().entries, good.entries);
+    let second = 1024 + 128;
+    let overlap =
+        read(&|bytes| bytes[second + 32..second + 40].copy_from_slice(&150_u64.to_le_bytes()));
+    assert_eq!(
+        overlap.unwrap_err().to_string(),
+        "partition 1 \"ESP\", which ends at sector 200, overlaps partition 2 \"SEED\", which starts at 150",
+    );
+    let count = read(&|bytes| bytes[592..596].copy_from_slice(&u32::MAX.to_le_bytes()));
+    let Err(Error::BothDamaged { primary, .. }) = count else {
+        panic!("{count:?}")
+    };
+    let expected = "its field NumberOfPartitionEntries has the impossible value 4294967295";
+    assert_eq!(primary.to_string(), expected);
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(

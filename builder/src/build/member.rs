@@ -3,24 +3,33 @@
 
 use super::Inputs;
 use crate::lock::LockedFile;
+use crate::xz;
 use anyhow::{Context, bail};
 use formats::tree::Content;
 use std::io::{self, BufReader, Read};
+use std::path::Path;
 use std::sync::Arc;
+
+/// Most bytes of an uncompressed archive up to the end of the member.
+const LIMIT: u64 = 32 << 30;
 
 /// A locked file's bytes: the blob itself, or the member of it that the lock names.
 pub(super) fn content(inputs: &Inputs<'_>, file: &LockedFile) -> anyhow::Result<Content> {
     let blob = inputs.blobs.content(&file.sha256)?;
     match &file.member {
         None => Ok(blob),
-        Some(member) => extract(&blob, member, inputs.scratch)
+        Some(member) => extract(&blob, member, inputs.scratch, LIMIT)
             .with_context(|| format!("unpacking {}", file.path)),
     }
 }
 
-fn extract(blob: &Content, member: &str, scratch: &std::path::Path) -> anyhow::Result<Content> {
+fn extract(blob: &Content, member: &str, scratch: &Path, limit: u64) -> anyhow::Result<Content> {
     let plain = decompressed(blob).context("reading the archive")?;
-    let mut archive = tar::Archive::new(plain);
+    let mut archive = tar::Archive::new(Limited {
+        plain,
+        limit,
+        left: limit,
+    });
     for entry in archive.entries().context("reading the archive")? {
         let mut entry = entry.context("reading the archive")?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -41,6 +50,26 @@ fn extract(blob: &Content, member: &str, scratch: &std::path::Path) -> anyhow::R
     bail!("there is no {member} in the archive")
 }
 
+/// Fails where an archive is larger than `limit`.
+struct Limited<R> {
+    plain: R,
+    limit: u64,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.plain.read(buf)?;
+        self.left = self.left.checked_sub(n as u64).ok_or_else(|| {
+            let limit = self.limit;
+            io::Error::other(format!(
+                "it has more than {limit} bytes uncompressed, the most that is taken"
+            ))
+        })?;
+        Ok(n)
+    }
+}
+
 fn decompressed(blob: &Content) -> io::Result<Box<dyn Read + '_>> {
     let mut start = [0; 6];
     let n = usize::try_from(blob.len()).map_or(start.len(), |len| len.min(start.len()));
@@ -48,9 +77,7 @@ fn decompressed(blob: &Content) -> io::Result<Box<dyn Read + '_>> {
     let reader = BufReader::with_capacity(1 << 16, blob.reader());
     Ok(match start {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(reader)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => {
-            Box::new(liblzma::read::XzDecoder::new_multi_decoder(reader))
-        }
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(xz::decoder(reader)?),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::Decoder::with_buffer(reader)?),
         _ => Box::new(reader),
     })
@@ -78,13 +105,28 @@ mod tests {
         let zstd = zstd::encode_all(&plain[..], 1).unwrap();
         let dir = tempfile::tempdir().unwrap();
         for archive in [gzip.finish().unwrap(), xz.finish().unwrap(), zstd, plain] {
-            let found = extract(&archive.into(), "bin/tool", dir.path()).unwrap();
+            let found = extract(&archive.into(), "bin/tool", dir.path(), LIMIT).unwrap();
             assert_eq!(found.to_vec().unwrap(), b"./bin/tool");
         }
-        let error = extract(&Content::from(Vec::new()), "bin/tool", dir.path()).unwrap_err();
+        let error = extract(&Content::from(Vec::new()), "bin/tool", dir.path(), LIMIT).unwrap_err();
         assert!(
             error.to_string().contains("there is no bin/tool"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn decompression_bombs_are_refused() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut tar = tar::Builder::new(&mut gzip);
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1 << 20);
+        tar.append_data(&mut header, "zeros", io::repeat(0).take(1 << 20))
+            .unwrap();
+        drop(tar);
+        let (archive, dir) = (gzip.finish().unwrap(), tempfile::tempdir().unwrap());
+        let error = extract(&archive.into(), "other", dir.path(), 1 << 16).unwrap_err();
+        let expected = "it has more than 65536 bytes uncompressed, the most that is taken";
+        assert!(format!("{error:#}").contains(expected), "{error:#}");
     }
 }

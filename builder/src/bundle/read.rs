@@ -130,12 +130,14 @@ fn read(path: &Path, file: Arc<File>) -> anyhow::Result<Bundle> {
         match (&index, name.as_str()) {
             (None, INDEX) => index = Some(parse(&document(&mut entry)?)?),
             (None, _) => bail!("it is no bundle: it does not begin with {INDEX}"),
+            (Some(_), lock::FILE_NAME) if lock.is_some() => bail!("{name} is there twice"),
             (Some(index), lock::FILE_NAME) => {
                 lock = Some(parse_lock(&document(&mut entry)?, index)?)
             }
             (Some(_), _) => {
                 if let Some(sha256) = name.strip_prefix(BLOBS) {
-                    blobs.insert(sha256.to_owned(), content);
+                    let before = blobs.insert(sha256.to_owned(), content);
+                    ensure!(before.is_none(), "{name} is there twice");
                 } else if let Some(path) = name.strip_prefix(PROFILE) {
                     folder.push(unpack::Member::of(path, &entry, content)?);
                 } else {
@@ -196,4 +198,98 @@ fn parse_lock(bytes: &[u8], index: &Index) -> anyhow::Result<Lock> {
         index.lock
     );
     Ok(lock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Seek;
+    use tar::{Builder, EntryType, Header};
+
+    const LOCK: &str = r#"{"version": 1, "profile": "p", "profileDigest": "", "epoch": 0,
+        "archives": [], "arch": {}}"#;
+
+    /// A bundle of an empty lock with `members`: a name, a kind and a link's target.
+    fn open(members: &[(&str, EntryType, &str)]) -> anyhow::Result<Bundle> {
+        let lock: Lock = serde_json::from_str(LOCK).unwrap();
+        let index = serde_json::json!({
+            "version": 1, "profile": "p", "folder": "", "lock": lock::digest(&lock),
+            "blobs": [], "elsewhere": [],
+        });
+        let mut tar = Builder::new(tempfile::tempfile().unwrap());
+        let mut add = |name: &str, kind, link: &str, text: &str| {
+            let mut header = Header::new_gnu();
+            // As an attacker would: the library refuses some names.
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
+            header.set_entry_type(kind);
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            tar.append(&header, text.as_bytes()).unwrap();
+        };
+        add(INDEX, EntryType::Regular, "", &index.to_string());
+        add(lock::FILE_NAME, EntryType::Regular, "", LOCK);
+        for (name, kind, link) in members {
+            add(name, *kind, link, "");
+        }
+        let mut file = tar.into_inner().unwrap();
+        file.rewind().unwrap();
+        read(Path::new("b.tar"), Arc::new(file))
+    }
+
+    fn refuse(members: &[(&str, EntryType, &str)], expected: &str) {
+        let to = tempfile::tempdir().unwrap();
+        let unpacked = open(members).and_then(|bundle| unpack::unpack(&bundle.folder, to.path()));
+        let error = format!("{:#}", unpacked.unwrap_err());
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn hostile_members_are_refused_by_name() {
+        let file = EntryType::Regular;
+        assert!(open(&[("profile/profile.yaml", file, "")]).is_ok());
+        refuse(&[("profile/../x", file, "")], "../x would leave the folder");
+        refuse(
+            &[("profile//etc/x", file, "")],
+            "/etc/x would leave the folder",
+        );
+        refuse(
+            &[("/etc/x", file, "")],
+            "/etc/x does not belong into a bundle",
+        );
+        refuse(
+            &[
+                ("profile/a", EntryType::Symlink, "/etc"),
+                ("profile/a/x", file, ""),
+            ],
+            "a/x is below a link",
+        );
+        for kind in [
+            EntryType::Block,
+            EntryType::Char,
+            EntryType::Fifo,
+            EntryType::Link,
+        ] {
+            refuse(
+                &[("profile/a", kind, "/etc/passwd")],
+                "a is neither file, folder nor link",
+            );
+        }
+    }
+
+    #[test]
+    fn duplicate_entries_are_refused_by_name() {
+        let file = EntryType::Regular;
+        refuse(
+            &[(lock::FILE_NAME, file, "")],
+            "profile.lock is there twice",
+        );
+        let blob = format!("{BLOBS}{}", "0".repeat(64));
+        refuse(&[(&blob, file, ""), (&blob, file, "")], "00 is there twice");
+        refuse(
+            &[("profile/a", file, ""), ("profile/a", file, "")],
+            "writing",
+        );
+    }
 }

@@ -4,6 +4,7 @@
 //! a tab continues the value before it, and a line that starts with `#` is a comment. What a field means is
 //! for the caller. See deb-control(5) and Debian Policy, section 5.1.
 
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// What is wrong with the text.
@@ -154,6 +155,15 @@ pub fn get<'a>(paragraph: &[Field<'a>], name: &str) -> Option<&'a str> {
         .iter()
         .find(|field| field.name.eq_ignore_ascii_case(name))?;
     Some(field.value)
+}
+
+/// The name of a field that comes a second time, if there is one; names know no case.
+pub fn twice<'a>(paragraph: &[Field<'a>]) -> Option<&'a str> {
+    let mut names = BTreeSet::new();
+    let mut again = paragraph
+        .iter()
+        .filter(|field| !names.insert(field.name.to_ascii_lowercase()));
+    again.next().map(|field| field.name)
 }
 
 /// The lines of a value, without indentation, comments and empty lines.

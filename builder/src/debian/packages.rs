@@ -7,6 +7,7 @@
 use crate::debian::deb822::{Deb822Error, Event, Field, Reader};
 use crate::debian::release::IndexEntry;
 use crate::digest;
+use crate::xz;
 use std::io::{self, Read};
 use thiserror::Error;
 
@@ -83,7 +84,7 @@ pub enum PackagesError {
     /// The text is not made of paragraphs.
     #[error("the index is malformed")]
     Syntax(#[source] Deb822Error),
-    /// A record lacks a field, or has a value that makes no sense.
+    /// A record lacks a field, has it twice, or has a value that makes no sense.
     #[error("package {package:?} before line {line} has no usable {field}")]
     Field {
         /// The record's package, where known.
@@ -94,9 +95,6 @@ pub enum PackagesError {
         line: usize,
     },
 }
-
-/// Memory that the xz decoder may take; presets go up to 65 MiB.
-const XZ_MEMORY: u64 = 128 << 20;
 
 /// Checks `bytes` against `compressed` and decompresses them. `plain` is what `Release` declares of the
 /// uncompressed index: its size is the limit, its digest is checked too.
@@ -120,12 +118,7 @@ pub fn decompress(
         )
         .map_err(failed)?,
         Compression::Xz => {
-            let stream = liblzma::stream::Stream::new_stream_decoder(
-                XZ_MEMORY,
-                liblzma::stream::CONCATENATED,
-            );
-            let stream = stream.map_err(|error| failed(error.into()))?;
-            let decoder = liblzma::read::XzDecoder::new_stream(bytes.as_slice(), stream);
+            let decoder = xz::decoder(bytes.as_slice()).map_err(failed)?;
             read_limited(decoder, plain.size).map_err(failed)?
         }
     };
@@ -267,19 +260,19 @@ pub fn parse(text: &str) -> Result<Vec<Package<'_>>, PackagesError> {
 fn set<'a>(package: &mut Package<'a>, field: Field<'a>) -> Result<(), &'static str> {
     let value = field.value;
     match field.name {
-        "Package" => package.name = value,
-        "Version" => package.version = value,
-        "Architecture" => package.architecture = value,
-        "Section" => package.section = value,
-        "Pre-Depends" => package.pre_depends = value,
-        "Depends" => package.depends = value,
-        "Recommends" => package.recommends = value,
-        "Conflicts" => package.conflicts = value,
-        "Breaks" => package.breaks = value,
-        "Provides" => package.provides = value,
-        "Replaces" => package.replaces = value,
-        "Filename" => package.filename = value,
-        "SHA256" => package.sha256 = value,
+        "Package" => once(&mut package.name, value, "Package")?,
+        "Version" => once(&mut package.version, value, "Version")?,
+        "Architecture" => once(&mut package.architecture, value, "Architecture")?,
+        "Section" => once(&mut package.section, value, "Section")?,
+        "Pre-Depends" => once(&mut package.pre_depends, value, "Pre-Depends")?,
+        "Depends" => once(&mut package.depends, value, "Depends")?,
+        "Recommends" => once(&mut package.recommends, value, "Recommends")?,
+        "Conflicts" => once(&mut package.conflicts, value, "Conflicts")?,
+        "Breaks" => once(&mut package.breaks, value, "Breaks")?,
+        "Provides" => once(&mut package.provides, value, "Provides")?,
+        "Replaces" => once(&mut package.replaces, value, "Replaces")?,
+        "Filename" => once(&mut package.filename, value, "Filename")?,
+        "SHA256" => once(&mut package.sha256, value, "SHA256")?,
         "Essential" => package.essential = value == "yes",
         "Size" => package.size = value.parse().map_err(|_| "Size")?,
         "Installed-Size" => package.installed_size = value.parse().map_err(|_| "Installed-Size")?,
@@ -302,6 +295,15 @@ fn set<'a>(package: &mut Package<'a>, field: Field<'a>) -> Result<(), &'static s
         }
         _ => {}
     }
+    Ok(())
+}
+
+/// Sets a field that is not set yet: of two, readers differ in which they take.
+fn once<'a>(slot: &mut &'a str, value: &'a str, field: &'static str) -> Result<(), &'static str> {
+    if !slot.is_empty() {
+        return Err(field);
+    }
+    *slot = value;
     Ok(())
 }
 
@@ -409,6 +411,11 @@ mod tests {
             "Size: 7",
             "Size: 99999999999999999999",
             "package \"a\" before line 5 has no usable Size",
+        );
+        check(
+            "Size: 7",
+            "Version: 3",
+            "package \"a\" before line 5 has no usable Version",
         );
         check(
             SHA256,

@@ -77,6 +77,12 @@ pub enum ReleaseError {
     /// A field that we need is absent.
     #[error("the Release file has no field {0}")]
     MissingField(&'static str),
+    /// A field comes twice, and readers differ in which they take.
+    #[error("the Release file has its field {0} twice")]
+    FieldTwice(String),
+    /// The digest table names a file twice.
+    #[error("the Release file's SHA256 table has {0:?} twice")]
+    IndexTwice(String),
     /// A date cannot be read.
     #[error("the Release file's {field} cannot be read")]
     Date {
@@ -170,9 +176,20 @@ pub fn parse(text: &str) -> Result<Release, ReleaseError> {
     let [fields] = paragraphs.as_slice() else {
         return Err(ReleaseError::Paragraphs(paragraphs.len()));
     };
+    if let Some(name) = deb822::twice(fields) {
+        return Err(ReleaseError::FieldTwice(name.to_owned()));
+    }
     let get = |name| deb822::get(fields, name);
-    let yes = |name| get(name).is_some_and(|value| value.eq_ignore_ascii_case("yes"));
     let need = |name| get(name).ok_or(ReleaseError::MissingField(name));
+    let mut indices = BTreeMap::new();
+    for line in deb822::lines(need("SHA256")?) {
+        let entry = parse_entry(line).ok_or_else(|| ReleaseError::Table(line.to_owned()));
+        let (path, entry) = entry?;
+        if indices.insert(path.clone(), entry).is_some() {
+            return Err(ReleaseError::IndexTwice(path));
+        }
+    }
+    let yes = |name| get(name).is_some_and(|value| value.eq_ignore_ascii_case("yes"));
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
     let date = |field, text| {
         Date::parse_release(text).map_err(|source| ReleaseError::Date { field, source })
@@ -189,9 +206,7 @@ pub fn parse(text: &str) -> Result<Release, ReleaseError> {
         acquire_by_hash: yes("Acquire-By-Hash"),
         not_automatic: yes("NotAutomatic"),
         but_automatic_upgrades: yes("ButAutomaticUpgrades"),
-        indices: deb822::lines(need("SHA256")?)
-            .map(|line| parse_entry(line).ok_or_else(|| ReleaseError::Table(line.to_owned())))
-            .collect::<Result<_, _>>()?,
+        indices,
     })
 }
 
@@ -233,5 +248,28 @@ fn judge(release: &Release, expected: &Expectation<'_>) -> Result<(), ReleaseErr
     match expected.not_before {
         Some(locked) if date < locked => Err(ReleaseError::OlderThanLock { date, locked }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicate_entries_are_refused_by_name() {
+        let sha256 = "0".repeat(64);
+        let text = format!(
+            "Suite: s\nDate: Sat, 09 Aug 2025 09:14:02 UTC\nSHA256:\n {sha256} 1 main/Packages\n"
+        );
+        assert_eq!(parse(&text).unwrap().indices.len(), 1);
+        let check = |more: &str, expected: &str| {
+            let error = parse(&format!("{text}{more}")).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        };
+        check(
+            &format!(" {sha256} 2 main/Packages\n"),
+            "the Release file's SHA256 table has \"main/Packages\" twice",
+        );
+        check("suite: t\n", "the Release file has its field suite twice");
     }
 }

@@ -32,6 +32,8 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Most bytes of an archive when it is uncompressed.
+const ARCHIVE_LIMIT: u64 = 64 << 30;
 /// Where containerd's exports keep the whole name.
 const FULL_NAME: &str = "io.containerd.image.name";
 
@@ -274,8 +276,13 @@ impl Files {
         let n = file.read(&mut start).with_context(opening)?;
         file.seek(SeekFrom::Start(0)).with_context(opening)?;
         let plain = match &start[..n] {
-            [0x1f, 0x8b, ..] => unpacked(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
-            [0x28, 0xb5, 0x2f, 0xfd] => zstd::Decoder::new(file).and_then(unpacked),
+            [0x1f, 0x8b, ..] => {
+                let plain = flate2::read::MultiGzDecoder::new(BufReader::new(file));
+                unpacked(plain, ARCHIVE_LIMIT)
+            }
+            [0x28, 0xb5, 0x2f, 0xfd] => {
+                zstd::Decoder::new(file).and_then(|plain| unpacked(plain, ARCHIVE_LIMIT))
+            }
             _ => Ok(file),
         };
         Files::archive(plain.with_context(opening)?)
@@ -297,7 +304,9 @@ impl Files {
                     offset: entry.raw_file_position(),
                     len: entry.size(),
                 };
-                members.insert(path, content);
+                if members.insert(path.clone(), content).is_some() {
+                    bail!("{path:?} is there twice");
+                }
             } else if let Some(target) = entry.link_name_bytes() {
                 // Docker wrote a layer that several images share once, and links to it.
                 let target = String::from_utf8_lossy(&target).into_owned();
@@ -313,9 +322,15 @@ impl Files {
                 if path.split('/').any(|part| part == "..") || path.starts_with('/') {
                     bail!("{path} leads out of the folder");
                 }
-                let file =
-                    File::open(folder.join(path)).with_context(|| format!("opening {path}"))?;
-                Ok(Box::new(file))
+                let opening = || format!("opening {path}");
+                let found = folder.join(path).canonicalize().with_context(opening)?;
+                if !found.starts_with(folder.canonicalize().with_context(opening)?) {
+                    bail!("{path} is a link to {}, out of the folder", found.display());
+                }
+                if !found.is_file() {
+                    bail!("{path} is no regular file");
+                }
+                Ok(Box::new(File::open(found).with_context(opening)?))
             }
             Files::Archive { members, links } => {
                 let linked = links.get(path).and_then(|target| {
@@ -343,8 +358,63 @@ impl Files {
 }
 
 /// The decompressed bytes in a file without a name.
-fn unpacked(mut reader: impl Read) -> io::Result<File> {
+fn unpacked(reader: impl Read, limit: u64) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
-    io::copy(&mut reader, &mut file)?;
+    if io::copy(&mut reader.take(limit.saturating_add(1)), &mut file)? > limit {
+        let text = format!("it has more than {limit} bytes uncompressed, the most that is taken");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_out_of_a_layout_are_refused_by_name() {
+        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(outside.path().join("secret"), "s").unwrap();
+        symlink(
+            outside.path().join("secret"),
+            folder.path().join("absolute"),
+        )
+        .unwrap();
+        symlink("/dev/zero", folder.path().join("device")).unwrap();
+        std::fs::create_dir(folder.path().join("directory")).unwrap();
+        let files = Files::Folder(folder.path().to_owned());
+        let refuse = |path: &str, expected: &str| {
+            let error = format!("{:#}", files.read(path).err().unwrap());
+            assert!(error.contains(expected), "{error}");
+        };
+        refuse("absolute", "absolute is a link to");
+        refuse("device", "device is a link to /dev/zero, out of the folder");
+        refuse("directory", "directory is no regular file");
+        refuse("../x", "../x leads out of the folder");
+        refuse("/etc/passwd", "/etc/passwd leads out of the folder");
+    }
+
+    #[test]
+    fn decompression_bombs_are_refused() {
+        let error = unpacked(io::repeat(0), 4096).unwrap_err();
+        let expected = "it has more than 4096 bytes uncompressed, the most that is taken";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn duplicate_entries_are_refused_by_name() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut tar = tar::Builder::new(&mut file);
+        for path in ["index.json", "./index.json"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(2);
+            tar.append_data(&mut header, path, b"{}".as_slice())
+                .unwrap();
+        }
+        tar.finish().unwrap();
+        drop(tar);
+        let error = Files::archive(file).err().unwrap();
+        assert_eq!(error.to_string(), "\"index.json\" is there twice");
+    }
 }

@@ -11,9 +11,11 @@
 //! padded to an even offset. Every size is checked against the file before a byte is read. What is read is
 //! described by deb(5); nothing is written, and no script runs.
 
+use crate::xz;
 use formats::tree::Content;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read};
+use tar::EntryType;
 
 const MAGIC: &[u8; 8] = b"!<arch>\n";
 const HEADER: u64 = 60;
@@ -42,6 +44,9 @@ pub enum DebError {
         /// What there is.
         left: u64,
     },
+    /// Two members have one name, and readers differ in which they take.
+    #[error("member {0} is there twice")]
+    Twice(String),
     /// A member that must be there is not.
     #[error("there is no member {0}")]
     Missing(&'static str),
@@ -57,6 +62,15 @@ pub enum DebError {
     /// The control archive is unreasonably large.
     #[error("the control archive has more than {CONTROL_LIMIT} bytes")]
     ControlSize,
+    /// A file of the control archive comes twice.
+    #[error("control file {0} is there twice")]
+    ControlTwice(String),
+    /// A file of the control archive is a link, a device, or sparse.
+    #[error("control file {0} is no regular file")]
+    ControlKind(String),
+    /// A field of the control file comes twice.
+    #[error("the control file has its field {0} twice")]
+    FieldTwice(String),
     /// A control file is not UTF-8.
     #[error("control file {0} is not UTF-8")]
     Encoding(String),
@@ -193,7 +207,7 @@ impl Member {
         Ok(match compression {
             "" => Box::new(raw),
             ".gz" => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
-            ".xz" => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(raw)),
+            ".xz" => Box::new(xz::decoder(raw)?),
             ".zst" => Box::new(zstd::stream::read::Decoder::with_buffer(raw)?),
             _ => return Err(DebError::Compression(self.name.clone())),
         })
@@ -211,6 +225,7 @@ fn members(package: &Content) -> Result<Vec<Member>, DebError> {
         return Err(DebError::Magic);
     }
     let mut members = Vec::new();
+    let mut names = BTreeSet::new();
     let mut at = MAGIC.len() as u64;
     while at < len {
         let mut header = [0; HEADER as usize];
@@ -234,6 +249,9 @@ fn members(package: &Content) -> Result<Vec<Member>, DebError> {
         if size > left {
             return Err(DebError::Length { name, size, left });
         }
+        if !names.insert(name.clone()) {
+            return Err(DebError::Twice(name));
+        }
         let content = package.slice(offset, size)?;
         members.push(Member { name, content });
         at = offset + size + size % 2;
@@ -244,6 +262,7 @@ fn members(package: &Content) -> Result<Vec<Member>, DebError> {
 /// What the uncompressed `control.tar` in `bytes` says.
 pub fn read_control(bytes: &[u8]) -> Result<Control, DebError> {
     let mut control = Control::default();
+    let mut seen = BTreeSet::new();
     for entry in tar::Archive::new(bytes).entries()? {
         let mut entry = entry?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -251,6 +270,13 @@ pub fn read_control(bytes: &[u8]) -> Result<Control, DebError> {
         let script = ScriptKind::ALL.into_iter().find(|kind| kind.name() == name);
         if script.is_none() && !["control", "conffiles", "triggers"].contains(&name.as_str()) {
             continue;
+        }
+        // A sparse file's header may promise more zeros than there is memory.
+        if entry.header().entry_type() != EntryType::Regular {
+            return Err(DebError::ControlKind(name));
+        }
+        if !seen.insert(name.clone()) {
+            return Err(DebError::ControlTwice(name));
         }
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes)?;
@@ -265,7 +291,7 @@ pub fn read_control(bytes: &[u8]) -> Result<Control, DebError> {
         match (script, name.as_str()) {
             (Some(kind), _) => drop(control.scripts.insert(kind, text)),
             (None, "control") => {
-                control.fields = parse_fields(&text);
+                control.fields = parse_fields(&text)?;
                 control.text = text;
             }
             (None, "conffiles") => control.conffiles = conffiles(&text),
@@ -284,7 +310,7 @@ pub fn read_control(bytes: &[u8]) -> Result<Control, DebError> {
 }
 
 /// The first paragraph of a deb822 text, by lower-case field name.
-fn parse_fields(text: &str) -> BTreeMap<String, String> {
+fn parse_fields(text: &str) -> Result<BTreeMap<String, String>, DebError> {
     let mut fields: BTreeMap<String, String> = BTreeMap::new();
     let mut current = None;
     for line in text.lines().take_while(|line| !line.trim().is_empty()) {
@@ -295,11 +321,16 @@ fn parse_fields(text: &str) -> BTreeMap<String, String> {
             }
         } else if let Some((name, value)) = line.split_once(':') {
             let name = name.to_ascii_lowercase();
-            fields.insert(name.clone(), value.trim().to_owned());
+            if fields
+                .insert(name.clone(), value.trim().to_owned())
+                .is_some()
+            {
+                return Err(DebError::FieldTwice(name));
+            }
             current = Some(name);
         }
     }
-    fields
+    Ok(fields)
 }
 
 fn conffiles(text: &str) -> Vec<String> {
@@ -459,6 +490,52 @@ mod tests {
     fn a_member_that_lies_about_its_length_is_refused() {
         let bytes = small();
         check(&bytes[..bytes.len() - 4], "member data.tar.zst says it has");
+    }
+
+    #[test]
+    fn duplicate_entries_are_refused_by_name() {
+        let version: (&str, &[u8]) = ("debian-binary", b"2.0\n");
+        let text = "Package: x\nVersion: 1\nArchitecture: all\n";
+        let good = tar(&[("./control", text)]);
+        let control: (&str, &[u8]) = ("control.tar", &good);
+        check(
+            &archive(&[version, control, ("data.tar", b""), ("data.tar", b"")]),
+            "member data.tar is there twice",
+        );
+        let twice = tar(&[("./control", text), ("control", text)]);
+        check(
+            &archive(&[version, ("control.tar", &twice), ("data.tar", b"")]),
+            "control file control is there twice",
+        );
+        let field = tar(&[("./control", &format!("{text}package: y\n"))]);
+        check(
+            &archive(&[version, ("control.tar", &field), ("data.tar", b"")]),
+            "its field package twice",
+        );
+    }
+
+    #[test]
+    fn a_sparse_control_file_is_refused_by_name() {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("control").unwrap();
+        header.set_entry_type(EntryType::GNUSparse);
+        header.set_size(0);
+        let gnu = header.as_gnu_mut().unwrap();
+        gnu.set_real_size(1 << 50);
+        gnu.sparse[0].set_offset(1 << 50);
+        gnu.sparse[0].set_length(0);
+        header.set_cksum();
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append(&header, io::empty()).unwrap();
+        let control = builder.into_inner().unwrap();
+        check(
+            &archive(&[
+                ("debian-binary", b"2.0\n"),
+                ("control.tar", &control),
+                ("data.tar", b""),
+            ]),
+            "control file control is no regular file",
+        );
     }
 
     proptest! {

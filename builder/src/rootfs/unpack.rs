@@ -8,16 +8,36 @@
 //! Paths come out with `/usr` merged: what a package ships in `bin`, `sbin` or `lib*` lies in `usr/…`; the
 //! links at the root come from base-files. Owners stay names here, because they get their numbers only when
 //! all packages are known. Nothing is created on the host, so no privilege is needed.
+//!
+//! Refused by name: paths and hard links that are absolute or lead out of the package, paths that come twice,
+//! device nodes and pipes (Debian Policy 10.6 forbids them), and archives that are larger than [`Limits`] allow.
 
 use crate::rootfs::deb::{self, Control};
 use anyhow::{Context, bail};
 use formats::tree::{Content, Kind, Metadata};
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use tar::EntryType;
 
 /// Directories at the root that are links into `usr` on a system with merged `/usr`.
 const MERGED: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32"];
+
+/// Bounds on what a package may ask of the build host; its size tells nothing of them.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Most bytes of the uncompressed `data.tar`.
+    data: u64,
+    /// Most bytes of all its headers, with long names and attributes.
+    headers: u64,
+}
+
+impl Limits {
+    /// Of a package, 32 GiB and 256 MiB: half a million files. Debian's largest are a tenth of that.
+    const DEFAULT: Limits = Limits {
+        data: 32 << 30,
+        headers: 256 << 20,
+    };
+}
 
 /// A package, unpacked.
 #[derive(Debug)]
@@ -45,9 +65,18 @@ pub struct Entry {
 
 /// Writes `package`, a `.deb`, in its expanded form.
 pub fn expand(package: &Content, out: &mut dyn Write) -> anyhow::Result<()> {
+    expand_within(package, out, Limits::DEFAULT)
+}
+
+fn expand_within(package: &Content, out: &mut dyn Write, limits: Limits) -> anyhow::Result<()> {
     let deb = deb::open(package)?;
     let control = deb.control()?;
-    let len = io::copy(&mut deb.data()?, out).context("decompressing data.tar")?;
+    let mut data = deb.data()?.take(limits.data.saturating_add(1));
+    let len = io::copy(&mut data, out).context("decompressing data.tar")?;
+    if len > limits.data {
+        let limit = limits.data;
+        bail!("data.tar has more than {limit} bytes uncompressed, the most that is taken");
+    }
     out.write_all(&control)
         .and_then(|()| out.write_all(&len.to_le_bytes()))
         .context("writing the expanded package")
@@ -55,6 +84,10 @@ pub fn expand(package: &Content, out: &mut dyn Write) -> anyhow::Result<()> {
 
 /// Reads an expanded package.
 pub fn read(expanded: &Content) -> anyhow::Result<Unpacked> {
+    read_within(expanded, Limits::DEFAULT)
+}
+
+fn read_within(expanded: &Content, limits: Limits) -> anyhow::Result<Unpacked> {
     let reading = "reading the expanded package";
     let end = expanded.len().checked_sub(8).context(reading)?;
     let mut len = [0; 8];
@@ -65,12 +98,43 @@ pub fn read(expanded: &Content) -> anyhow::Result<Unpacked> {
     let control = expanded.slice(len, control).context(reading)?;
     Ok(Unpacked {
         control: deb::read_control(&control.to_vec().context(reading)?)?,
-        entries: read_entries(&data).context("reading data.tar")?,
+        entries: read_entries(&data, limits).context("reading data.tar")?,
     })
 }
 
-fn read_entries(data: &Content) -> anyhow::Result<Vec<Entry>> {
-    let mut archive = tar::Archive::new(BufReader::with_capacity(64 << 10, data.reader()));
+/// Reads headers: contents are passed over by seeking, and so are not counted.
+struct Headers<R> {
+    inner: R,
+    limit: u64,
+    left: u64,
+}
+
+impl<R: Read> Read for Headers<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        let left = self.left.checked_sub(n as u64);
+        self.left = left.ok_or_else(|| {
+            let limit = self.limit;
+            io::Error::other(format!(
+                "names and attributes take more than {limit} bytes, the most that is taken"
+            ))
+        })?;
+        Ok(n)
+    }
+}
+
+impl<R: Seek> Seek for Headers<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+fn read_entries(data: &Content, limits: Limits) -> anyhow::Result<Vec<Entry>> {
+    let mut archive = tar::Archive::new(Headers {
+        inner: BufReader::with_capacity(64 << 10, data.reader()),
+        limit: limits.headers,
+        left: limits.headers,
+    });
     let mut entries: Vec<Entry> = Vec::new();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for entry in archive.entries_with_seek()? {
@@ -107,7 +171,7 @@ fn read_entries(data: &Content) -> anyhow::Result<Vec<Entry>> {
 }
 
 fn read_entry(
-    entry: &mut tar::Entry<'_, impl io::Read>,
+    entry: &mut tar::Entry<'_, impl Read>,
     raw: &str,
     data: &Content,
 ) -> anyhow::Result<Entry> {
@@ -121,13 +185,6 @@ fn read_entry(
         }
     }
     let header = entry.header();
-    let device = || -> anyhow::Result<(u32, u32)> {
-        let number = (header.device_major()?, header.device_minor()?);
-        Ok((
-            number.0.context("no major number")?,
-            number.1.context("no minor number")?,
-        ))
-    };
     let kind = match header.entry_type() {
         EntryType::Regular | EntryType::Continuous => {
             let (offset, size) = (entry.raw_file_position(), entry.size());
@@ -143,9 +200,8 @@ fn read_entry(
                 .context("the symbolic link names no target")?;
             Kind::Symlink(utf8(&target)?)
         }
-        EntryType::Char => device().map(|(major, minor)| Kind::CharDevice(major, minor))?,
-        EntryType::Block => device().map(|(major, minor)| Kind::BlockDevice(major, minor))?,
-        EntryType::Fifo => Kind::Fifo,
+        EntryType::Char | EntryType::Block => bail!("a package may not bring device nodes"),
+        EntryType::Fifo => bail!("a package may not bring named pipes"),
         other => bail!(
             "entries of type {:?} are not supported",
             char::from(other.as_byte())
@@ -309,6 +365,24 @@ mod tests {
             &one("a", EntryType::new(b'V'), ""),
             "entries of type 'V' are not supported",
         );
+        refuse(
+            &one("a", EntryType::Link, "/etc/passwd"),
+            "\"/etc/passwd\" is an absolute path",
+        );
+        refuse(
+            &one("a", EntryType::Link, "../../etc/passwd"),
+            "leads out of the package",
+        );
+        for kind in [EntryType::Char, EntryType::Block] {
+            refuse(
+                &one("dev/sda", kind, ""),
+                "reading entry \"dev/sda\": a package may not bring device nodes",
+            );
+        }
+        refuse(
+            &one("run/pipe", EntryType::Fifo, ""),
+            "reading entry \"run/pipe\": a package may not bring named pipes",
+        );
         let twice = tar(|tar| {
             for name in ["./a", "a"] {
                 tar.append(&raw(name, EntryType::Regular, "", 0), io::empty())
@@ -316,6 +390,48 @@ mod tests {
             }
         });
         refuse(&twice, "\"a\" is there twice");
+    }
+
+    #[test]
+    fn decompression_bombs_are_refused() {
+        let limits = Limits {
+            data: 4096,
+            headers: 4096,
+        };
+        let package = testing::deb("x", &[], &vec![0; 5000]);
+        let error = expand_within(&package, &mut io::sink(), limits).unwrap_err();
+        let expected = "data.tar has more than 4096 bytes uncompressed, the most that is taken";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn huge_names_and_counts_are_refused() {
+        let limits = Limits {
+            data: 1 << 20,
+            headers: 8192,
+        };
+        let refuse = |data: &[u8]| {
+            let mut expanded = Vec::new();
+            expand_within(&testing::deb("x", &[], data), &mut expanded, limits).unwrap();
+            let error = format!("{:#}", read_within(&expanded.into(), limits).unwrap_err());
+            let expected = "names and attributes take more than 8192 bytes";
+            assert!(error.contains(expected), "{error}");
+        };
+        refuse(&tar(|tar| {
+            tar.append_pax_extensions([("SCHILY.xattr.user.a", vec![b'b'; 9000].as_slice())])
+                .unwrap();
+            tar.append(&raw("a", EntryType::Regular, "", 0), io::empty())
+                .unwrap();
+        }));
+        refuse(&tar(|tar| {
+            for n in 0..20 {
+                tar.append(
+                    &raw(&format!("{n}"), EntryType::Regular, "", 0),
+                    io::empty(),
+                )
+                .unwrap();
+            }
+        }));
     }
 
     #[test]

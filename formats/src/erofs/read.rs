@@ -357,12 +357,15 @@ impl<R: ReadAt> Image<R> {
         }
         let mut entries = Vec::new();
         let mut block = [0; BLOCK_LEN];
-        let mut offset = 0;
-        while offset < directory.size() {
-            let read = self.read_at(directory, &mut block, offset)?;
+        // A reader unpacks each extent once, where one block after the other would unpack it for each.
+        let mut reader = self.reader(directory);
+        loop {
+            let read = reader.fill(&mut block)?;
+            if read == 0 {
+                break;
+            }
             dirent::parse(&block[..read], &mut entries)
                 .map_err(|problem| directory.corrupt(problem))?;
-            offset += read as u64;
         }
         let mut dots = 0;
         entries.retain(|entry| {

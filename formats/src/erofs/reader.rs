@@ -25,6 +25,21 @@ impl<'a, R: ReadAt> Reader<'a, R> {
         }
     }
 
+    /// Fills `buf` unless the data ends.
+    pub(super) fn fill(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self.next(&mut buf[filled..])? {
+                0 => break,
+                read => {
+                    filled += read;
+                    self.offset += read as u64;
+                }
+            }
+        }
+        Ok(filled)
+    }
+
     /// Copies what can be had at once; nothing only at the end, or if `buf` is empty.
     fn next(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
         if !self.inode.is_compressed() {

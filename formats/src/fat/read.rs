@@ -39,6 +39,9 @@ pub enum Error {
     /// No such file or directory.
     #[error("there is no {0} on the volume")]
     NotFound(String),
+    /// Two entries of one name: whoever reads another of the two sees another file.
+    #[error("the volume is damaged: {0} is there twice; check it with fsck.fat or chkdsk")]
+    Twice(String),
     /// A directory where a file is wanted.
     #[error("{0} is a directory, not a file")]
     IsDirectory(String),
@@ -144,7 +147,7 @@ impl<R: ReadAt> Volume<R> {
         let mut entries = self.entries("", self.boot.root_cluster)?;
         let mut walked = String::new();
         for part in path.split('/').filter(|part| !part.is_empty()) {
-            let entry = find(entries, part).ok_or_else(|| Error::NotFound(path.to_owned()))?;
+            let entry = find(entries, part, path)?;
             walked = format!("{walked}/{part}");
             if !entry.directory {
                 return Err(Error::NotDirectory(walked));
@@ -157,8 +160,7 @@ impl<R: ReadAt> Volume<R> {
     /// The bytes of a file of at most `limit` bytes. Names are found in any case.
     pub fn read_file(&self, path: &str, limit: u64) -> Result<Vec<u8>, Error> {
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let entry = find(self.read_dir(directory)?, name);
-        let entry = entry.ok_or_else(|| Error::NotFound(path.to_owned()))?;
+        let entry = find(self.read_dir(directory)?, name, path)?;
         if entry.directory {
             return Err(Error::IsDirectory(path.to_owned()));
         }
@@ -348,10 +350,16 @@ fn parse_entries(bytes: &[u8]) -> Vec<DirEntry> {
     entries
 }
 
-fn find(entries: Vec<DirEntry>, name: &str) -> Option<DirEntry> {
+/// The entry called `name`, the last part of `path` so far.
+fn find(entries: Vec<DirEntry>, name: &str, path: &str) -> Result<DirEntry, Error> {
     let wanted = name::fold(name);
     let is = |entry: &DirEntry| {
         name::fold(&entry.name) == wanted || name::fold(&entry.short_name) == wanted
     };
-    entries.into_iter().find(is)
+    let mut found = entries.into_iter().filter(is);
+    match (found.next(), found.next()) {
+        (Some(entry), None) => Ok(entry),
+        (None, _) => Err(Error::NotFound(path.to_owned())),
+        (Some(_), Some(_)) => Err(Error::Twice(path.to_owned())),
+    }
 }

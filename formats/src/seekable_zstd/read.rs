@@ -1,8 +1,8 @@
 //! Reads seekable zstd files that nobody vouches for.
 
 use super::{
-    DESCRIPTOR_CHECKSUMS, DESCRIPTOR_RESERVED, FOOTER, FRAME_MAGIC, MAX_FRAMES, NAME,
-    SEEKABLE_MAGIC, SKIPPABLE_HEADER, SKIPPABLE_MAGIC,
+    DESCRIPTOR_CHECKSUMS, DESCRIPTOR_RESERVED, FOOTER, FRAME_MAGIC, NAME, SEEKABLE_MAGIC,
+    SKIPPABLE_HEADER, SKIPPABLE_MAGIC,
 };
 use crate::bytes::u32_le;
 use crate::disk::codec::unpack_zstd;
@@ -13,6 +13,9 @@ use std::io;
 
 /// The largest frame that is unpacked, 16 times those written here.
 const MAX_FRAME: u32 = 64 << 20;
+/// Frames of a disk of 16 TiB as they are written here; the format's limit would be a table of 1.5 GiB, and a
+/// sparse file has that for nothing.
+const MAX_FRAMES: u64 = 1 << 22;
 
 /// An open file. It reads as what it holds.
 #[derive(Debug)]

@@ -14,6 +14,9 @@ use std::io;
 /// The largest grain that is read, in sectors: 16 times the usual one.
 const MAX_GRAIN_SIZE: u64 = 2048;
 const MAX_GRAIN_TABLE_ENTRIES: u32 = 1 << 16;
+/// Entries of a grain directory: of a disk of 128 TiB with the usual grains. A sparse file can be as large as any
+/// directory for nothing, so its size is no limit to memory.
+const MAX_DIRECTORY: u64 = 1 << 22;
 /// No descriptor is longer, in sectors.
 const MAX_DESCRIPTOR_SIZE: u64 = 128;
 /// Footer and end-of-stream marker: the last two sectors.
@@ -59,6 +62,13 @@ impl<R: ReadAt> Image<R> {
         }
         let covered = header.grain_size * u64::from(header.grain_table_entries);
         let tables = header.capacity.div_ceil(covered);
+        if tables > MAX_DIRECTORY {
+            return Err(ReadError::Field {
+                format: NAME,
+                field: "capacity",
+                value: header.capacity,
+            });
+        }
         let directory = usize::try_from(tables)
             .ok()
             .and_then(|tables| tables.checked_mul(4))

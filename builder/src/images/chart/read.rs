@@ -21,7 +21,7 @@ impl Chart {
         if path.is_dir() {
             let mut files = Files::new();
             walk(path, "", &mut files).with_context(reading)?;
-            return Chart::parse(files, 0).with_context(reading);
+            return Chart::parse(files, 0, &mut LIMIT.clone()).with_context(reading);
         }
         let bytes = std::fs::read(path).with_context(reading)?;
         Chart::from_archive(&bytes).with_context(reading)
@@ -29,10 +29,12 @@ impl Chart {
 
     /// Reads a packaged chart.
     pub fn from_archive(bytes: &[u8]) -> anyhow::Result<Self> {
-        Chart::parse(unpack(bytes)?, 0)
+        let mut left = LIMIT;
+        Chart::parse(unpack(bytes, &mut left)?, 0, &mut left)
     }
 
-    fn parse(mut files: Files, depth: usize) -> anyhow::Result<Self> {
+    /// `left` bytes may be unpacked from charts in it: many small archives can hold as much as a large one.
+    fn parse(mut files: Files, depth: usize, left: &mut u64) -> anyhow::Result<Self> {
         let text = files.remove("Chart.yaml");
         let text = text.context("there is no Chart.yaml")?;
         let metadata = yaml("?", "Chart.yaml", &text)?;
@@ -64,7 +66,9 @@ impl Chart {
                         files.insert(rest.to_owned(), bytes);
                     }
                     None if rest.ends_with(".tgz") => {
-                        below.insert(rest.to_owned(), unpack(&bytes)?);
+                        let files = unpack(&bytes, left);
+                        let files = files.with_context(|| format!("reading {path}"))?;
+                        below.insert(rest.to_owned(), files);
                     }
                     None => {}
                 }
@@ -87,7 +91,7 @@ impl Chart {
             if folder.starts_with(['.', '_']) {
                 continue;
             }
-            let chart_of = Chart::parse(files, depth + 1);
+            let chart_of = Chart::parse(files, depth + 1, left);
             chart
                 .charts
                 .push(chart_of.with_context(|| format!("reading charts/{folder}"))?);
@@ -140,16 +144,19 @@ fn walk(top: &Path, below: &str, files: &mut Files) -> anyhow::Result<()> {
 }
 
 /// The files of a `.tgz`, without the folder that all of them are in.
-fn unpack(bytes: &[u8]) -> anyhow::Result<Files> {
-    let plain = flate2::read::MultiGzDecoder::new(Cursor::new(bytes)).take(LIMIT + 1);
+fn unpack(bytes: &[u8], left: &mut u64) -> anyhow::Result<Files> {
+    let plain = flate2::read::MultiGzDecoder::new(Cursor::new(bytes)).take(*left + 1);
     let mut archive = tar::Archive::new(plain);
-    let (mut files, mut held) = (Files::new(), 0);
+    let mut files = Files::new();
     for entry in archive.entries().context("reading the archive")? {
         let mut entry = entry.context("reading the archive")?;
         if !entry.header().entry_type().is_file() {
             continue;
         }
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if path.starts_with('/') || path.split('/').any(|part| part == "..") {
+            bail!("{path:?} leads out of the chart");
+        }
         let path = path.trim_start_matches("./");
         let Some((_, path)) = path.split_once('/') else {
             continue;
@@ -159,11 +166,13 @@ fn unpack(bytes: &[u8]) -> anyhow::Result<Files> {
         entry
             .read_to_end(&mut bytes)
             .with_context(|| format!("reading {path}"))?;
-        held += bytes.len() as u64;
-        if held > LIMIT {
-            bail!("the chart has more than {LIMIT} bytes");
+        let len = bytes.len() as u64;
+        *left = left
+            .checked_sub(len)
+            .with_context(|| format!("the chart has more than {LIMIT} bytes"))?;
+        if files.insert(path.clone(), bytes).is_some() {
+            bail!("{path:?} is there twice");
         }
-        files.insert(path, bytes);
     }
     Ok(files)
 }

@@ -283,3 +283,57 @@ fn charts_inside_charts_follow_their_dependencies() {
     let found = texts(json!({"a": {"kept": null}}));
     assert_eq!(found["c/templates/t"], "parent  outer");
 }
+
+/// A packaged chart with these files, and nothing that a library would refuse to write.
+fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut tar = tar::Builder::new(gzip);
+    for (path, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_size(bytes.len() as u64);
+        header.set_cksum();
+        tar.append(&header, *bytes).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap()
+}
+
+#[test]
+fn hostile_archives_are_refused_by_name() {
+    let refuse = |files: &[(&str, &[u8])], expected: &str| {
+        let error = format!("{:#}", Chart::from_archive(&archive(files)).unwrap_err());
+        assert!(error.contains(expected), "{error}");
+    };
+    let good: (&str, &[u8]) = ("c/Chart.yaml", b"name: c\n");
+    assert!(Chart::from_archive(&archive(&[good])).is_ok());
+    refuse(
+        &[good, ("c/../../x", b"")],
+        "\"c/../../x\" leads out of the chart",
+    );
+    refuse(
+        &[good, ("/etc/x", b"")],
+        "\"/etc/x\" leads out of the chart",
+    );
+    refuse(&[good, good], "\"Chart.yaml\" is there twice");
+}
+
+#[test]
+fn charts_in_charts_share_one_limit() {
+    let zeros = vec![0; 40 << 20];
+    let inner = archive(&[("d/Chart.yaml", b"name: d\n"), ("d/zeros", &zeros)]);
+    let outer = archive(&[
+        ("c/Chart.yaml", b"name: c\n"),
+        ("c/charts/d.tgz", &inner),
+        ("c/charts/e.tgz", &inner),
+    ]);
+    let error = format!("{:#}", Chart::from_archive(&outer).unwrap_err());
+    assert!(error.contains("charts/e.tgz"), "{error}");
+}
+
+#[test]
+fn a_text_is_not_multiplied_without_end() {
+    let text = rendered("{{ repeat 65536 (repeat 65536 \"x\") }}", json!({}));
+    assert!(text.contains("repeat would give more than"), "{text}");
+    let text = rendered("{{ indent 1000 (repeat 100000 \"\\n\") }}", json!({}));
+    assert!(text.contains("indent would give more than"), "{text}");
+}

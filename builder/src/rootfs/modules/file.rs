@@ -2,6 +2,7 @@
 
 use super::ModuleError;
 use crate::rootfs::elf::{ElfError, File};
+use crate::xz;
 use formats::tree::Content;
 use std::io::{self, Read};
 
@@ -41,7 +42,7 @@ pub(super) fn decompress(path: &str, content: &Content) -> io::Result<Vec<u8>> {
     let compressed = content.to_vec()?;
     let mut bytes = Vec::new();
     let reader: Box<dyn Read> = match path.rsplit('.').next() {
-        Some("xz") => Box::new(liblzma::read::XzDecoder::new(&compressed[..])),
+        Some("xz") => Box::new(xz::decoder(&compressed[..])?),
         Some("zst") => Box::new(zstd::Decoder::new(&compressed[..])?),
         Some("gz") => Box::new(flate2::read::GzDecoder::new(&compressed[..])),
         _ => return Ok(compressed),

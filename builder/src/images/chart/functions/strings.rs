@@ -4,6 +4,9 @@ use super::{Entries, Given, Table, arg, fail, int, list, of_list, of_map, string
 use gotmpl::Value;
 use regex::Regex;
 
+/// No function multiplies a text to more bytes than that.
+const MOST: usize = 16 << 20;
+
 pub(super) const TABLE: Table = &[
     ("toString", |a| Ok(string(text(a.first())))),
     ("quote", |a| {
@@ -54,18 +57,16 @@ pub(super) const TABLE: Table = &[
     ("hasSuffix", |a| {
         Ok(Value::Bool(text(a.get(1)).ends_with(&text(a.first()))))
     }),
-    ("indent", |a| {
-        Ok(string(indented(int(a.first()), &text(a.get(1)))))
-    }),
+    ("indent", |a| indented("", int(a.first()), &text(a.get(1)))),
     ("nindent", |a| {
-        Ok(string(format!(
-            "\n{}",
-            indented(int(a.first()), &text(a.get(1)))
-        )))
+        indented("\n", int(a.first()), &text(a.get(1)))
     }),
     ("repeat", |a| {
-        let times = usize::try_from(int(a.first())).unwrap_or(0).min(1 << 16);
-        Ok(string(text(a.get(1)).repeat(times)))
+        let (times, all) = (usize::try_from(int(a.first())).unwrap_or(0), text(a.get(1)));
+        match times.checked_mul(all.len()) {
+            Some(len) if len <= MOST => Ok(string(all.repeat(times))),
+            _ => Err(fail(format!("repeat would give more than {MOST} bytes"))),
+        }
     }),
     ("cat", |a| {
         let all: Vec<String> = a
@@ -189,9 +190,14 @@ fn separated(words: &str, by: char) -> String {
     found
 }
 
-fn indented(by: i64, all: &str) -> String {
-    let space = " ".repeat(usize::try_from(by).unwrap_or(0).min(1 << 10));
-    space.clone() + &all.replace('\n', &format!("\n{space}"))
+fn indented(before: &str, by: i64, all: &str) -> Given {
+    let by = usize::try_from(by).unwrap_or(0).min(1 << 10);
+    if (all.matches('\n').count() + 1) * by + all.len() > MOST {
+        return Err(fail(format!("indent would give more than {MOST} bytes")));
+    }
+    let space = " ".repeat(by);
+    let rest = all.replace('\n', &format!("\n{space}"));
+    Ok(string(format!("{before}{space}{rest}")))
 }
 
 /// A negative length counts from the end.
