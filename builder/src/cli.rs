@@ -5,6 +5,7 @@ mod artifact;
 mod bake;
 mod bundle;
 mod diff;
+mod images;
 mod inspect;
 mod lock;
 mod lock_diff;
@@ -25,6 +26,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Build(args) => bake::build(args),
         Command::Bundle(args) => bundle::bundle(args),
         Command::Check(args) => bake::check(args),
+        Command::Images(args) => images::images(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Ls(args) => look::ls(args),
         Command::Cat(args) => look::cat(args),

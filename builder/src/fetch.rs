@@ -1,11 +1,11 @@
 //! Fills the store with everything a lock names. Resumable and parallel; a finished fetch asks nothing.
 
 use crate::debian::solve::LockedPackage;
-use crate::lock::{ArchLock, Lock, LockedFile};
+use crate::lock::{ArchLock, Lock, LockedFile, PulledImage};
 use crate::progress::{Mode, Progress};
 use crate::source::Sources;
 use crate::store::{Store, WrongBytes};
-use crate::transport::Transport;
+use crate::transport::{Transport, shown};
 use anyhow::{Context, anyhow, bail};
 use contract::partition::Arch;
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ pub struct Summary {
 }
 
 /// Every blob that `lock` names for `arch`, each once, in the order of their digests. Images pulled from
-/// registries are not among them: see [`crate::images::registry`].
+/// registries and charts are not among them: see [`crate::images::fetch`].
 pub fn plan(lock: &Lock, arch: &[Arch]) -> Vec<Item> {
     let chosen = lock.arch.iter().filter(|(key, _)| arch.contains(key));
     let mut items = BTreeMap::new();
@@ -94,7 +94,7 @@ pub fn package(package: &LockedPackage) -> Item {
     }
 }
 
-/// Everything that `lock` names for `arch`, images pulled from registries included: name, size and digest, each
+/// Everything that `lock` names for `arch`, images that are not composed and charts included: name, size and digest, each
 /// digest once, in the order of digests.
 pub fn everything(lock: &Lock, arch: &[Arch]) -> Vec<Named> {
     let mut all = BTreeMap::new();
@@ -102,13 +102,16 @@ pub fn everything(lock: &Lock, arch: &[Arch]) -> Vec<Named> {
         all.insert(item.sha256, (item.name, item.size));
     }
     let chosen = lock.arch.iter().filter(|(key, _)| arch.contains(key));
-    for image in chosen.flat_map(|(_, part)| &part.images) {
-        let Some(pulled) = &image.pulled else {
-            continue;
-        };
-        for blob in std::iter::once(&pulled.manifest).chain(&pulled.blobs) {
-            let named = all.entry(blob.sha256.clone());
-            named.or_insert_with(|| (format!("blob of {}", image.name), blob.size));
+    for (_, part) in chosen {
+        for chart in &part.charts {
+            let named = all.entry(chart.sha256.clone());
+            named.or_insert_with(|| (format!("chart {}", chart.name), chart.size));
+        }
+        for image in &part.images {
+            for blob in image.pulled.iter().flat_map(PulledImage::all_blobs) {
+                let named = all.entry(blob.sha256.clone());
+                named.or_insert_with(|| (format!("blob of {}", image.name), blob.size));
+            }
         }
     }
     let named = |(sha256, (name, size))| Named { name, size, sha256 };
@@ -243,7 +246,7 @@ fn fetch_from(
         });
         download.map_err(resumed)?;
     }
-    partial.commit(item.size, url).map_err(resumed)?;
+    partial.commit(item.size, &shown(url)).map_err(resumed)?;
     progress.finished(&item.name, item.size);
     Ok(())
 }

@@ -7,6 +7,8 @@ pub mod compare;
 mod compatibility;
 pub mod own;
 mod packages;
+mod published;
+mod pulled;
 pub mod render;
 pub mod resolve;
 pub mod update;
@@ -47,8 +49,34 @@ pub struct ArchLock {
     pub packages: Vec<LockedPackage>,
     /// Files of the root file system, by destination.
     pub files: Vec<LockedFile>,
+    /// Charts of registries, whose images are among the images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charts: Vec<LockedChart>,
     /// Container images, by reference.
     pub images: Vec<LockedImage>,
+}
+
+/// A Helm chart as its registry has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LockedChart {
+    /// What is after `oci://`.
+    pub name: String,
+    /// Bytes of the chart's archive.
+    pub size: u64,
+    /// SHA-256 of the chart's archive, hexadecimal.
+    pub sha256: String,
+}
+
+impl LockedChart {
+    /// The one layer that it is, as its registry has it.
+    pub fn blob(&self) -> LockedBlob {
+        LockedBlob {
+            media_type: CHART.to_owned(),
+            size: self.size,
+            sha256: self.sha256.clone(),
+        }
+    }
 }
 
 /// One file of a source.
@@ -84,14 +112,36 @@ pub struct LockedImage {
     pub composed: Option<ComposedImage>,
 }
 
-/// An image as its registry has it.
+/// An image as its registry, layout or archive has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PulledImage {
+    /// What the registry calls it for this architecture, if that is another name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The OCI layout that it comes from, relative to the profile's folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<String>,
+    /// The archive of `docker save` that it comes from, relative to the profile's folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
+    /// SHA-256 of the public key whose signature was found good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
+    /// The index that a digest in the image's name stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<LockedBlob>,
     /// The manifest for this architecture.
     pub manifest: LockedBlob,
     /// Its config and layers, in order.
     pub blobs: Vec<LockedBlob>,
+}
+
+impl PulledImage {
+    /// Every blob of it, documents first.
+    pub fn all_blobs(&self) -> impl Iterator<Item = &LockedBlob> {
+        self.index.iter().chain([&self.manifest]).chain(&self.blobs)
+    }
 }
 
 /// One blob of a registry.
@@ -120,6 +170,8 @@ pub struct ComposedImage {
     pub packages: Vec<LockedPackage>,
 }
 
+/// Media type of a chart in a registry (Helm's "OCI registries").
+pub const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 /// What a lock is called in its profile's folder.
 pub const FILE_NAME: &str = "profile.lock";
 

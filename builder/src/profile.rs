@@ -9,7 +9,7 @@ pub mod package;
 mod parts;
 mod validate;
 
-pub use parts::Parts;
+pub use parts::{Chart, Parts, Signature};
 
 use crate::profile::file::{BaseFile, CompressionFile, DiskFile, SourceFile};
 use contract::partition::Arch;
@@ -23,7 +23,10 @@ pub struct Profile {
     pub dir: PathBuf,
     /// The folders of all its documents: those that it extends first, its own last.
     pub documents: Vec<PathBuf>,
-    /// SHA-256 of the texts of the profile and all that it extends: a lock belongs to these texts.
+    /// Files and folders on which its images depend, and which its digest covers: manifests, charts that are no
+    /// registry's, their values, and keys.
+    pub inputs: Vec<PathBuf>,
+    /// SHA-256 of the texts of the profile and all that it extends, and of its inputs: a lock belongs to these texts.
     pub digest: String,
     /// The name, used in file names of outputs.
     pub name: String,
@@ -68,6 +71,13 @@ struct Layer {
 }
 
 impl Profile {
+    /// Whether a chart has to be fetched before its images are known.
+    pub fn has_remote_charts(&self) -> bool {
+        let all = self.layers.iter().flat_map(|layer| &layer.parts.charts);
+        all.into_iter()
+            .any(|chart| chart.entry.chart.starts_with("oci://"))
+    }
+
     /// What an image for `arch` is made of.
     pub fn parts(&self, arch: Arch) -> Parts {
         let mut parts = Parts::default();

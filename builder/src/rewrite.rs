@@ -13,6 +13,7 @@
 //!     only: true
 //! ```
 
+use crate::transport::shown;
 use anyhow::{Context, anyhow, bail};
 use contract::document;
 use schemars::JsonSchema;
@@ -141,6 +142,12 @@ impl Rewrites {
         })
     }
 
+    /// The URLs that rules give.
+    pub fn mirrors(&self) -> impl Iterator<Item = &str> {
+        let all = self.rules.iter().flat_map(|rule| &rule.to);
+        all.map(String::as_str)
+    }
+
     /// Does `attempt` with one place of `url` after the other, until one succeeds. A mirror for which
     /// `is_unreachable` holds is asked last from then on.
     pub fn try_each<T>(
@@ -154,7 +161,7 @@ impl Rewrites {
             match attempt(&place.url) {
                 Ok(value) => return Ok(value),
                 Err(error) => {
-                    tracing::debug!("{}: {error:#}", place.url);
+                    tracing::debug!("{}: {error:#}", shown(&place.url));
                     if let Some(mirror) = place.mirror.filter(|_| is_unreachable(&error)) {
                         self.unreachable().insert(mirror.to_owned());
                     }

@@ -2,11 +2,12 @@
 
 use crate::debian::apt_sources::{ArchiveKind, base_uri};
 use crate::debian::archive::is_flat;
+use crate::images::list;
 use crate::images::reference::Reference;
 use crate::profile::file::SourceFile;
 use crate::profile::{Profile, package};
 use crate::rewrite::Rewrites;
-use crate::transport::TransportError;
+use crate::transport::{TransportError, shown};
 use anyhow::{Context, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -34,24 +35,27 @@ impl Sources {
     /// Finds the place of every source, or says of each one that has none how to give it. The registries of
     /// pulled images are sources too, by their host name.
     pub fn locate(profile: &Profile, places: &Places) -> anyhow::Result<Self> {
-        let images = profile
-            .arch
-            .iter()
-            .flat_map(|arch| profile.parts(*arch).images);
-        let pulled = images.filter(|image| image.from.is_none());
-        let registries: BTreeSet<String> = pulled
-            .filter_map(|image| Some(image.name.split_once('/')?.0.to_owned()))
-            .collect();
+        let mut registries = BTreeSet::new();
+        for arch in &profile.arch {
+            let listed = list::list_local(profile, *arch)?;
+            let pulled = listed.iter().filter(|listed| listed.entry.is_pulled());
+            registries
+                .extend(pulled.filter_map(|listed| {
+                    Some(Reference::parse(&listed.entry.name).ok()?.registry)
+                }));
+        }
         let known: BTreeSet<&str> = profile
             .sources
             .keys()
             .chain(&registries)
             .map(String::as_str)
             .collect();
+        // Charts that are not there yet may name any registry.
+        let registry = |name: &str| profile.has_remote_charts() && name.contains(['.', ':']);
         if let Some(name) = places
             .given
             .keys()
-            .find(|name| !known.contains(name.as_str()))
+            .find(|name| !known.contains(name.as_str()) && !registry(name))
         {
             let known: Vec<&str> = known.into_iter().collect();
             bail!(
@@ -61,19 +65,28 @@ impl Sources {
         }
         let mut urls = BTreeMap::new();
         let mut missing = Vec::new();
+        for name in places.given.keys().filter(|name| registry(name)) {
+            urls.insert(name.clone(), places.given[name].clone());
+        }
         for (name, source) in &profile.sources {
             match locate(name, Some(source), places)? {
                 Some(url) => {
                     urls.insert(name.clone(), url.trim_end_matches('/').to_owned());
                 }
+                None if registries.contains(name) => {}
                 None => missing.push(format!(
                     "source {name:?} has no place: give --source {name}=URL"
                 )),
             }
         }
         for name in registries {
-            let url = locate(&name, None, places)?.unwrap_or_else(|| format!("https://{name}"));
-            urls.insert(name, url);
+            if !urls.contains_key(&name) {
+                let url = locate(&name, None, places)?;
+                urls.insert(
+                    name.clone(),
+                    url.unwrap_or_else(|| format!("https://{name}")),
+                );
+            }
         }
         if !missing.is_empty() {
             bail!("{}", missing.join("\n"));
@@ -87,6 +100,18 @@ impl Sources {
         })
     }
 
+    /// Every source and registry, with the URL where it is.
+    pub fn places(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.urls
+            .iter()
+            .map(|(name, url)| (name.as_str(), url.as_str()))
+    }
+
+    /// The URLs of all mirrors.
+    pub fn mirrors(&self) -> impl Iterator<Item = &str> {
+        self.rewrites.mirrors()
+    }
+
     /// Does `attempt` with one place of an image after the other, until one succeeds: with the URL of a registry,
     /// and what the image is called there.
     pub fn try_registries<T>(
@@ -94,23 +119,28 @@ impl Sources {
         image: &Reference,
         mut attempt: impl FnMut(&str, &Reference) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let host = &image.registry;
-        let registry = self.urls.get(host).cloned();
-        let registry = registry.unwrap_or_else(|| format!("https://{host}"));
+        let registry = self.registry(&image.registry);
         let url = format!("{registry}/{}", image.repository);
-        self.rewrites.try_each(
-            &url,
-            |_| false,
-            |url| {
-                let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
-                let (host, repository) = rest.split_once('/').unwrap_or((rest, ""));
-                let there = Reference {
-                    repository: repository.to_owned(),
-                    ..image.clone()
-                };
-                attempt(&format!("{scheme}://{host}"), &there)
-            },
-        )
+        self.rewrites.try_each(&url, is_unreachable, |place| {
+            if place == url {
+                return attempt(&registry, image);
+            }
+            let (scheme, rest) = place.split_once("://").unwrap_or(("https", place));
+            let (host, repository) = rest.split_once('/').unwrap_or((rest, ""));
+            let there = Reference {
+                repository: repository.to_owned(),
+                ..image.clone()
+            };
+            attempt(&format!("{scheme}://{host}"), &there)
+        })
+    }
+
+    /// The URL of the registry `host`.
+    fn registry(&self, host: &str) -> String {
+        let known = self.urls.get(host);
+        known.map_or(format!("https://{host}"), |url| {
+            url.trim_end_matches('/').to_owned()
+        })
     }
 
     /// Does `attempt` with one place of `path` in the source `name` after the other, until one succeeds.
@@ -120,12 +150,36 @@ impl Sources {
         path: &str,
         attempt: impl FnMut(&str) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let is_unreachable = |error: &anyhow::Error| {
-            let cause = error.downcast_ref::<TransportError>();
-            matches!(cause, Some(TransportError::Io { .. }))
-        };
         let url = self.url(name, path)?;
         self.rewrites.try_each(&url, is_unreachable, attempt)
+    }
+
+    /// As [`Sources::try_each`], with `None` where there is nothing: the source's own place says so, or all that
+    /// are asked do.
+    pub fn try_each_optional<T>(
+        &self,
+        name: &str,
+        path: &str,
+        mut attempt: impl FnMut(&str) -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<Option<T>> {
+        let own = self.url(name, path)?;
+        let (mut nothing, mut failed) = (false, false);
+        let found = self.try_each(name, path, |url| match attempt(url) {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => {
+                nothing |= url == own;
+                bail!("{} does not exist (404)", shown(url))
+            }
+            Err(error) => {
+                failed = true;
+                Err(error)
+            }
+        });
+        match found {
+            Ok(value) => Ok(Some(value)),
+            Err(_) if nothing || !failed => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The URL of `path` in the source `name`.
@@ -136,6 +190,12 @@ impl Sources {
             .with_context(|| format!("source {name:?} is not declared in the profile"))?;
         Ok(format!("{base}/{}", path.trim_start_matches('/')))
     }
+}
+
+/// Whether a place did not answer.
+fn is_unreachable(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<TransportError>();
+    matches!(cause, Some(TransportError::Io { .. }))
 }
 
 fn locate(
@@ -163,6 +223,9 @@ fn locate(
     }
     if source.url.is_some() {
         return Ok(source.url.clone());
+    }
+    if let Some(path) = &source.path {
+        return Ok(Some(format!("file://{path}")));
     }
     let Some(debian) = &source.debian else {
         return Ok(None);

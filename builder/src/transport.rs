@@ -1,96 +1,131 @@
-//! Reading from `https:`, `http:` and `file:` URLs, with retries and ranges. The only door to the network
-//! beside [`crate::images`]' registries.
+//! Reading from `https:`, `http:` and `file:` URLs, with retries, ranges, credentials and proxies. The only door
+//! to the network; [`crate::images`]' registries go through it, too.
+//!
+//! What a source asks for to let us in is in [`access`], and which failures are tried again in [`retry`]. No
+//! error and no log line has a URL's credentials or query, which may be a signature.
 
-use anyhow::{Context, anyhow};
+pub mod access;
+mod error;
+pub mod netrc;
+mod retry;
+
+pub use error::TransportError;
+pub(crate) use error::{broken, check, shown};
+pub use retry::Patience;
+
+use access::Access;
+use anyhow::Context;
+use reqwest::blocking::{Client, Response};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Url};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a request that failed for a passing reason is tried in all.
-const TRIES: u32 = 4;
 /// Most bytes that [`Transport::get`] takes: the largest index of Debian has a tenth of that.
 const GET_LIMIT: u64 = 256 << 20;
+/// More redirections than that lead nowhere.
+const REDIRECTIONS: usize = 10;
+
+/// How long is waited for what does not come.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Between two pieces of an answer: a server that sends nothing for so long is given up.
+    pub idle: Duration,
+    /// Before the second try of a request; three times as long before each further one.
+    pub pause: Duration,
+}
+
+impl Limits {
+    /// A minute, and half a second.
+    pub const DEFAULT: Limits = Limits {
+        idle: Duration::from_secs(60),
+        pause: Duration::from_millis(500),
+    };
+}
 
 /// A client for all supported schemes.
 #[derive(Clone, Debug)]
 pub struct Transport {
-    http: reqwest::blocking::Client,
+    http: Client,
+    /// Clients that trust further authorities, for one origin each.
+    trusting: Arc<BTreeMap<String, Client>>,
+    access: Arc<Access>,
+    limits: Limits,
 }
 
-/// Why a request failed, and whether trying again can help.
-#[derive(Debug, thiserror::Error)]
-pub enum TransportError {
-    /// There is nothing at the URL.
-    #[error("{0} does not exist (404)")]
-    NotFound(String),
-    /// The server answered with another status than success.
-    #[error("{url} answered {status}")]
-    Status {
-        /// What was asked.
-        url: String,
-        /// The answer.
-        status: u16,
-    },
-    /// The connection could not be made, or broke.
-    #[error("reading {url} failed")]
-    Io {
-        /// What was asked.
-        url: String,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// What came could not be kept: the disk is full, for one.
-    #[error("storing what {url} sent")]
-    Store {
-        /// What was asked.
-        url: String,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// The scheme is none of those supported.
-    #[error("{0} is not an http:, https: or file: URL")]
-    Scheme(String),
+/// One request, before it is known where redirections lead.
+#[derive(Clone)]
+pub(crate) struct Ask<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    /// Sent as a form, if it is there: pairs in the encoding of URLs.
+    pub(crate) form: Option<&'a str>,
+    /// Whether `.netrc` and the headers of the profile's sources apply.
+    pub(crate) access: bool,
 }
 
-impl TransportError {
-    fn is_passing(&self) -> bool {
-        match self {
-            TransportError::Io { source, .. } => source.kind() != io::ErrorKind::NotFound,
-            TransportError::Status { status, .. } => *status == 429 || *status >= 500,
-            TransportError::NotFound(_)
-            | TransportError::Store { .. }
-            | TransportError::Scheme(_) => false,
+impl<'a> Ask<'a> {
+    /// Reads what is at `url`.
+    pub(crate) fn get(url: &'a str) -> Self {
+        Ask {
+            url,
+            method: Method::GET,
+            headers: HeaderMap::new(),
+            form: None,
+            access: true,
         }
     }
 }
 
 impl Transport {
-    /// A client; proxies come from the environment, as everywhere.
+    /// A client that knows no credentials; proxies come from the environment, as everywhere.
     pub fn new() -> anyhow::Result<Self> {
+        Transport::with(Access::default(), Limits::DEFAULT)
+    }
+
+    /// A client that is let in by `access`.
+    pub fn with(access: Access, limits: Limits) -> anyhow::Result<Self> {
         // A second installation is refused, which means that one is there.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::blocking::Client::builder()
-            .user_agent(concat!("seedbed/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(20))
-            .timeout(None)
-            .build()
-            .context("setting up the HTTP client")?;
-        Ok(Transport { http })
+        let client = |certificates: Vec<reqwest::Certificate>| {
+            let mut builder = Client::builder()
+                .user_agent(concat!("seedbed/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(limits.idle.min(Duration::from_secs(20)))
+                .timeout(limits.idle)
+                // Followed here, so that no credential goes where it does not belong.
+                .redirect(reqwest::redirect::Policy::none());
+            for certificate in certificates {
+                builder = builder.add_root_certificate(certificate);
+            }
+            builder.build().context("setting up the HTTP client")
+        };
+        let trusting = access
+            .certificates()?
+            .into_iter()
+            .map(|(origin, certificates)| Ok((origin, client(certificates)?)))
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Transport {
+            http: client(Vec::new())?,
+            trusting: Arc::new(trusting),
+            access: Arc::new(access),
+            limits,
+        })
+    }
+
+    /// How often and how long a request is tried.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::new(self.limits.pause)
     }
 
     /// The whole body, for documents of moderate size.
     pub fn get(&self, url: &str) -> anyhow::Result<Vec<u8>> {
-        retry(|| {
-            let (mut body, _) = self.open(url, 0)?;
-            let mut bytes = Vec::new();
-            let read = body.by_ref().take(GET_LIMIT).read_to_end(&mut bytes);
-            read.map_err(|source| TransportError::Io {
-                url: url.to_owned(),
-                source,
-            })?;
-            Ok(bytes)
+        self.retry(|| {
+            let (body, _) = self.open(url, 0)?;
+            read_all(body, url, GET_LIMIT)
         })
     }
 
@@ -112,23 +147,19 @@ impl Transport {
                 .with_context(|| format!("reading {path}"))?
                 .len());
         }
-        let told = retry(|| {
-            let io = |error| TransportError::Io {
-                url: url.to_owned(),
-                source: io::Error::other(error),
+        let told = self.retry(|| {
+            let ask = Ask {
+                method: Method::HEAD,
+                ..Ask::get(url)
             };
-            let response = self.http.head(url).send().map_err(io)?;
-            match response.status().as_u16() {
-                200 => Ok(response.headers().get("content-length").cloned()),
-                404 => Err(TransportError::NotFound(url.to_owned())),
-                status => Err(TransportError::Status {
-                    url: url.to_owned(),
-                    status,
-                }),
-            }
+            let response = error::check(self.send(&ask)?, url)?;
+            Ok(response.headers().get("content-length").cloned())
         })?;
         let told = told.and_then(|value| value.to_str().ok()?.parse().ok());
-        told.with_context(|| format!("{url}: the server does not tell the file's size"))
+        told.with_context(|| {
+            let shown = error::shown(url);
+            format!("{shown}: the server does not tell the file's size")
+        })
     }
 
     /// Appends to `out`, which holds `offset` bytes already, up to the end of the body; `progress` hears
@@ -140,35 +171,46 @@ impl Transport {
         mut offset: u64,
         progress: &mut dyn FnMut(u64),
     ) -> anyhow::Result<()> {
-        retry(|| {
-            let (mut body, resumed) = self.open(url, offset)?;
-            if !resumed && offset > 0 {
-                let restart = out.set_len(0).and_then(|()| out.seek(SeekFrom::Start(0)));
-                restart.map_err(|source| TransportError::Store {
-                    url: url.to_owned(),
-                    source,
-                })?;
-                offset = 0;
-            }
-            let mut buffer = vec![0; 256 << 10];
-            loop {
-                let io = |source| TransportError::Io {
-                    url: url.to_owned(),
-                    source,
-                };
-                let n = body.read(&mut buffer).map_err(io)?;
-                if n == 0 {
-                    return Ok(());
+        let mut patience = self.patience();
+        loop {
+            let before = offset;
+            match self.append(url, out, &mut offset, progress) {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    patience.came(offset.saturating_sub(before));
+                    patience.wait(error)?;
                 }
-                let written = out.write_all(&buffer[..n]);
-                written.map_err(|source| TransportError::Store {
-                    url: url.to_owned(),
-                    source,
-                })?;
-                offset += n as u64;
-                progress(offset);
             }
-        })
+        }
+    }
+
+    fn append(
+        &self,
+        url: &str,
+        out: &mut File,
+        offset: &mut u64,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), TransportError> {
+        let store = |source| TransportError::Store {
+            url: error::shown(url),
+            source,
+        };
+        let (mut body, resumed) = self.open(url, *offset)?;
+        if !resumed && *offset > 0 {
+            let restart = out.set_len(0).and_then(|()| out.seek(SeekFrom::Start(0)));
+            restart.map_err(store)?;
+            *offset = 0;
+        }
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            let n = body.read(&mut buffer).map_err(|e| error::broken(url, e))?;
+            if n == 0 {
+                return Ok(());
+            }
+            out.write_all(&buffer[..n]).map_err(store)?;
+            *offset += n as u64;
+            progress(*offset);
+        }
     }
 
     /// The body from `offset` on, and whether the offset was heeded.
@@ -176,29 +218,114 @@ impl Transport {
         if let Some(path) = url.strip_prefix("file://") {
             return open_file(url, path, offset);
         }
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(TransportError::Scheme(url.to_owned()));
-        }
-        let mut request = self.http.get(url);
+        let mut ask = Ask::get(url);
         if offset > 0 {
-            request = request.header("range", format!("bytes={offset}-"));
+            ask.headers.insert("range", range_from(offset));
         }
-        let io = |error| TransportError::Io {
-            url: url.to_owned(),
-            source: io::Error::other(error),
-        };
-        let response = request.send().map_err(io)?;
+        let response = self.send(&ask)?;
         match response.status().as_u16() {
-            200 => Ok((Box::new(response), false)),
             206 => Ok((Box::new(response), true)),
             // Everything was there already.
             416 => Ok((Box::new(io::empty()), true)),
-            404 => Err(TransportError::NotFound(url.to_owned())),
-            status => Err(TransportError::Status {
-                url: url.to_owned(),
-                status,
-            }),
+            _ => Ok((Box::new(error::check(response, url)?), false)),
         }
+    }
+
+    /// Sends a request and follows where it leads; any answer but a redirection is given as it is.
+    pub(crate) fn send(&self, ask: &Ask<'_>) -> Result<Response, TransportError> {
+        let mut url = parse(ask.url)?;
+        let basic = access::take_userinfo(&mut url).map_err(|why| denied(ask.url, &why))?;
+        let start = url.origin();
+        for _ in 0..REDIRECTIONS {
+            let home = url.origin() == start;
+            let origin = url.origin().ascii_serialization();
+            let client = self.trusting.get(&origin).unwrap_or(&self.http);
+            let mut headers = ask.headers.clone();
+            if !home {
+                // Credentials stay at home: redirections lead to other people's servers.
+                headers.remove(AUTHORIZATION);
+            }
+            if ask.access {
+                headers.extend(self.admission(&url)?);
+            }
+            if let Some(basic) = basic.as_ref().filter(|_| home) {
+                headers.insert(AUTHORIZATION, basic.clone());
+            }
+            let mut request = client
+                .request(ask.method.clone(), url.clone())
+                .headers(headers);
+            if let Some(form) = ask.form {
+                request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+                request = request.body(form.to_owned());
+            }
+            let failed = |source: reqwest::Error| TransportError::unsent(&url, source);
+            let response = request.send().map_err(failed)?;
+            match response.status().as_u16() {
+                301 | 302 | 303 | 307 | 308 => url = error::redirection(&response, &url)?,
+                _ => return Ok(response),
+            }
+        }
+        Err(TransportError::Redirect {
+            url: error::shown(ask.url),
+            why: format!("it leads on more than {REDIRECTIONS} times"),
+        })
+    }
+
+    /// What the place asks for.
+    fn admission(&self, url: &Url) -> Result<HeaderMap, TransportError> {
+        let headers = self.access.headers(url);
+        headers.map_err(|why| denied(url.as_str(), &why))
+    }
+
+    /// Tries again, a little later each time, what failed for a passing reason.
+    pub(crate) fn retry<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, TransportError>,
+    ) -> anyhow::Result<T> {
+        let mut patience = self.patience();
+        loop {
+            match attempt() {
+                Ok(value) => return Ok(value),
+                Err(error) => patience.wait(error)?,
+            }
+        }
+    }
+}
+
+/// Reads up to `limit` bytes; more are an error.
+pub(crate) fn read_all(body: impl Read, url: &str, limit: u64) -> Result<Vec<u8>, TransportError> {
+    let mut bytes = Vec::new();
+    let read = body.take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(|e| error::broken(url, e))?;
+    if bytes.len() as u64 > limit {
+        return Err(TransportError::TooLarge {
+            url: error::shown(url),
+            limit,
+        });
+    }
+    Ok(bytes)
+}
+
+/// The value of `Range` for all bytes from `offset` on.
+pub(crate) fn range_from(offset: u64) -> HeaderValue {
+    let text = format!("bytes={offset}-");
+    HeaderValue::from_str(&text).expect("digits are a header's value")
+}
+
+/// The credentials for a place cannot be had.
+fn denied(url: &str, why: &anyhow::Error) -> TransportError {
+    TransportError::Access {
+        url: error::shown(url),
+        why: format!("{why:#}"),
+    }
+}
+
+fn parse(url: &str) -> Result<Url, TransportError> {
+    let scheme = || TransportError::Scheme(error::shown(url));
+    let parsed = Url::parse(url).map_err(|_| scheme())?;
+    match parsed.scheme() {
+        "http" | "https" if parsed.has_host() => Ok(parsed),
+        _ => Err(scheme()),
     }
 }
 
@@ -208,40 +335,9 @@ fn open_file(url: &str, path: &str, offset: u64) -> Result<(Box<dyn Read>, bool)
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(TransportError::NotFound(url.to_owned()));
         }
-        Err(source) => {
-            return Err(TransportError::Io {
-                url: url.to_owned(),
-                source,
-            });
-        }
+        Err(source) => return Err(error::broken(url, source)),
     };
-    let seek = file.seek(SeekFrom::Start(offset));
-    seek.map_err(|source| TransportError::Io {
-        url: url.to_owned(),
-        source,
-    })?;
+    file.seek(SeekFrom::Start(offset))
+        .map_err(|source| error::broken(url, source))?;
     Ok((Box::new(file), true))
-}
-
-/// Tries again, a little later each time, what failed for a passing reason.
-pub(crate) fn retry_if<T, E: std::error::Error + Send + Sync + 'static>(
-    is_passing: impl Fn(&E) -> bool,
-    mut attempt: impl FnMut() -> Result<T, E>,
-) -> Result<T, E> {
-    let mut pause = Duration::from_millis(500);
-    for _ in 1..TRIES {
-        match attempt() {
-            Err(error) if is_passing(&error) => {
-                tracing::debug!("{:#}", anyhow!(error));
-                std::thread::sleep(pause);
-                pause *= 3;
-            }
-            result => return result,
-        }
-    }
-    attempt()
-}
-
-fn retry<T>(attempt: impl FnMut() -> Result<T, TransportError>) -> anyhow::Result<T> {
-    Ok(retry_if(TransportError::is_passing, attempt)?)
 }

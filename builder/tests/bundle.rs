@@ -57,15 +57,22 @@ fn machine() -> Small {
 
 /// A layer with one file.
 fn layer(text: &str) -> Vec<u8> {
+    archive(&[(text, text)])
+}
+
+/// A compressed tar archive of files.
+fn archive(files: &[(&str, &str)]) -> Vec<u8> {
     let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut tar = tar::Builder::new(gzip);
-    let mut header = tar::Header::new_gnu();
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(text.len() as u64);
-    tar.append_data(&mut header, text, text.as_bytes()).unwrap();
+    for (path, text) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(text.len() as u64);
+        tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+    }
     tar.into_inner().unwrap().finish().unwrap()
 }
 
@@ -191,6 +198,64 @@ fn a_bundle_builds_the_same_image_without_a_network() {
         [""; 0],
         "blobs were copied"
     );
+}
+
+/// R008, R032: what says which images a profile has goes along: manifests, charts and their values.
+#[test]
+fn a_bundle_carries_what_the_list_of_images_rests_on() {
+    let small = machine();
+    let deploy = small.dir.path().join("deploy");
+    let put = |name: &str, text: &str| {
+        let path = deploy.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let pod = |image: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nspec: {{containers: [{{name: a, image: '{image}'}}]}}\n"
+        )
+    };
+    put("pod.yaml", &pod(IMAGE));
+    put("values.yaml", &format!("image: {IMAGE}\n"));
+    put("chart/Chart.yaml", "name: near\nversion: 1.0.0\n");
+    put("chart/templates/pod.yaml", &pod("{{ .Values.image }}"));
+    let far = archive(&[
+        ("far/Chart.yaml", "name: far\nversion: 1.0.0\n"),
+        ("far/templates/pod.yaml", &pod(IMAGE)),
+    ]);
+    let chart = Reference::parse("registry.test/charts/far:1.0.0").unwrap();
+    registry::serve_chart(&small.server, &chart, &far);
+    small.write(&format!(
+        "{}manifests: [../../deploy/pod.yaml]
+charts:
+  - {{chart: ../../deploy/chart, values: [../../deploy/values.yaml]}}
+  - {{chart: 'oci://{chart}'}}
+",
+        small.text()
+    ));
+    update(&small);
+    let expected = ordinary(&small);
+
+    let blob = small.store("sha256").join(digest::sha256(&far));
+    fs::remove_file(&blob).unwrap();
+    refuse(
+        small.command("fetch").arg("--offline"),
+        &["chart registry.test/charts/far:1.0.0"],
+    );
+    let place = format!("registry.test={}", small.server.url(""));
+    succeed(small.command("fetch").args(["--source", &place]));
+    assert_eq!(fs::read(&blob).unwrap(), far);
+    let told = succeed(
+        small
+            .command("lock")
+            .args(["--source", &place, "--update", IMAGE]),
+    );
+    assert!(told.contains("unchanged"), "{told}");
+
+    let bundle = bundle(&small, "small.bundle.tar", &[]);
+    let site = Site::new(&small);
+    succeed(&mut site.build(&[&bundle]));
+    assert_eq!(digests(&site.out()), expected);
 }
 
 /// R008: a bundle is a tar archive that anybody can list, its index first, and equal locks give equal bytes, in a file

@@ -281,7 +281,7 @@ fn a_layer_that_breaks_off_is_resumed() {
     locked(&upstream);
     let image = upstream.references().last().unwrap();
     assert_eq!(image.registry, "docker.io");
-    let (sha256, bytes) = &upstream.images[&image.to_string()].blobs[1];
+    let (sha256, _) = &upstream.images[&image.to_string()].blobs[1];
     let path = blob_path(&image, sha256);
     upstream.hub.cut(&path, 1000, 1);
     upstream.hub.take_log();
@@ -289,11 +289,11 @@ fn a_layer_that_breaks_off_is_resumed() {
     let asked = upstream.hub.take_log();
     let ranges: Vec<_> = asked
         .iter()
-        .filter(|asked| asked.path == path)
+        // Not those that were only told to bring a token.
+        .filter(|asked| asked.path == path && asked.authorization.is_some())
         .map(|asked| asked.range.clone())
         .collect();
-    let rest = format!("bytes=1000-{}", bytes.len() - 1);
-    assert_eq!(ranges, [None, Some(rest)]);
+    assert_eq!(ranges, [None, Some("bytes=1000-".to_owned())]);
     store(&upstream).open_verified(sha256, "the layer").unwrap();
 }
 

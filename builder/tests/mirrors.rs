@@ -217,3 +217,66 @@ fn a_registry_is_rewritten_with_a_path() {
         );
     }
 }
+
+/// R020, R013: a mirror of a registry has a login of its own, what it lacks comes from the place itself, and the lock
+/// does not know it.
+#[test]
+fn a_mirror_of_a_registry_has_its_own_login_and_need_not_have_all() {
+    let small = Small::new();
+    small.edit(
+        "images:\n",
+        "images:\n  - name: registry.test/team/app:1\n  - name: registry.test/team/rest:1\n",
+    );
+    let mirror = Server::start();
+    mirror.guard();
+    let serve = |server: &Server, name: &str| {
+        registry::serve(
+            server,
+            &Reference::parse(name).unwrap(),
+            &registry::OCI,
+            "amd64",
+        )
+    };
+    let app = serve(&mirror, "mirror.test/cache/app:1");
+    let rest = serve(&small.server, "registry.test/team/rest:1");
+    let place = small.server.url("");
+    let host = |url: &str| url.trim_start_matches("http://").to_owned();
+    let (from, to) = (host(&place), mirror.url(""));
+    table(
+        &small,
+        &format!("  - {{from: '{from}/team', to: ['{to}/cache']}}\n"),
+    );
+    let logins = small.dir.path().join(".docker");
+    fs::create_dir_all(&logins).unwrap();
+    // base64 of user:word
+    let login = format!(
+        "{{\"auths\": {{\"{}\": {{\"auth\": \"dXNlcjp3b3Jk\"}}}}}}",
+        host(&to)
+    );
+    fs::write(logins.join("config.json"), login).unwrap();
+    for what in ["lock", "fetch"] {
+        let place = format!("registry.test={place}");
+        succeed(small.command(what).args(["--source", &place]));
+    }
+    let asked = mirror.take_log();
+    let mut tokens = asked.iter().filter(|asked| asked.path == "/token");
+    assert!(tokens.all(|asked| asked.authorization.as_deref() == Some("Basic dXNlcjp3b3Jk")));
+    assert!(asked.iter().any(|asked| asked.path == "/token"));
+    let asked = small.server.take_log();
+    assert!(
+        asked
+            .iter()
+            .all(|asked| asked.authorization.is_none() && !asked.path.contains("team/app"))
+    );
+    let lock = fs::read_to_string(small.lock_path()).unwrap();
+    for name in ["registry.test/team/app:1", &app.manifest, &rest.manifest] {
+        assert!(lock.contains(name), "{name}");
+    }
+    assert!(!lock.contains("cache") && !lock.contains("127.0.0.1"));
+    for (sha256, bytes) in app.blobs.iter().chain(&rest.blobs) {
+        assert_eq!(
+            fs::read(small.store("sha256").join(sha256)).unwrap(),
+            *bytes
+        );
+    }
+}

@@ -183,6 +183,7 @@ fn pulled_image(
         .map(blob)
         .collect::<anyhow::Result<_>>()?;
     Ok(Image {
+        index: pulled.index.as_ref().map(blob).transpose()?,
         manifest: blob(&pulled.manifest)?,
         blobs,
         reference,

@@ -1,5 +1,5 @@
 //! The part of a project that a profile needs: its folder, those of the profiles that it extends, and the overlays,
-//! certificates and keyrings that they name, as they stand to each other.
+//! certificates, keyrings, manifests, charts and keys that they name, as they stand to each other.
 
 use crate::overlay;
 use crate::profile::Profile;
@@ -22,7 +22,17 @@ enum Part {
     /// A file.
     File,
     /// A folder with all that is below it.
-    Overlay,
+    Folder,
+}
+
+impl Part {
+    /// What is there now.
+    fn at(path: &Path) -> Self {
+        match path.is_dir() {
+            true => Part::Folder,
+            false => Part::File,
+        }
+    }
 }
 
 /// Collects what `profile` needs.
@@ -41,11 +51,14 @@ pub(super) fn collect(profile: &Profile) -> anyhow::Result<Folder> {
     for arch in &profile.arch {
         let named = profile.parts(*arch);
         for overlay in named.overlays.iter().chain(&named.initrd_overlays) {
-            parts.insert(place(profile, &home, overlay)?, Part::Overlay);
+            parts.insert(place(profile, &home, overlay)?, Part::Folder);
         }
         for certificate in &named.certificates {
             parts.insert(place(profile, &home, certificate)?, Part::File);
         }
+    }
+    for path in &profile.inputs {
+        parts.insert(place(profile, &home, path)?, Part::at(path));
     }
     let debian = profile.sources.values().filter_map(|s| s.debian.as_ref());
     for keyring in debian
@@ -67,7 +80,7 @@ pub(super) fn collect(profile: &Profile) -> anyhow::Result<Folder> {
                 let bytes = fs::read(path).with_context(reading)?;
                 tree.insert_file(&below, 0o644, Content::from(bytes))?;
             }
-            Part::Overlay => {
+            Part::Folder => {
                 if !below.is_empty() {
                     tree.insert_dir(&below, 0o755)?;
                 }

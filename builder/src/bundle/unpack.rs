@@ -98,7 +98,8 @@ pub(super) fn confined(profile: &Profile, to: &Path) -> anyhow::Result<()> {
     let parts = profile.arch.iter().map(|arch| profile.parts(*arch));
     let named = parts.flat_map(|p| [p.overlays, p.initrd_overlays, p.certificates].concat());
     let documents = profile.documents.iter().map(|dir| dir.join("profile.yaml"));
-    for path in named.chain(documents) {
+    let inputs = profile.inputs.iter().cloned();
+    for path in named.chain(documents).chain(inputs) {
         let found = path.canonicalize();
         let found = found.with_context(|| format!("opening {}", path.display()))?;
         ensure!(

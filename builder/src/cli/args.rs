@@ -29,6 +29,8 @@ pub enum Command {
     Lock(LockArgs),
     /// Fetch everything that a lock names into the store.
     Fetch(FetchArgs),
+    /// List the container images of a profile's store, and what names each of them.
+    Images(ImagesArgs),
     /// Write one file with everything that a lock names, to build from where no network is.
     Bundle(BundleArgs),
     /// Bake images from a locked profile: no root, no network, no other program.
@@ -117,6 +119,9 @@ pub struct LockArgs {
     /// Resolve, and fail if the lock is not the same; write nothing.
     #[arg(long)]
     pub check: bool,
+    /// Where a file's publisher gives no digest, lock the file as it is today.
+    #[arg(long)]
+    pub trust_on_first_use: bool,
     /// Resolve this alone, with what has to move with it, and keep the rest of the lock: a package, the path of a file
     /// of the profile, or the name of an image. May be given several times.
     #[arg(long, value_name = "NAME", conflicts_with = "check")]
@@ -143,6 +148,20 @@ pub struct FetchArgs {
     #[command(flatten)]
     pub store: StoreArgs,
     /// Print one JSON object for each finished item.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `seedbed images`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct ImagesArgs {
+    /// The profile.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// Where blobs are kept.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Print the list as JSON.
     #[arg(long)]
     pub json: bool,
 }

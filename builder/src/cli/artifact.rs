@@ -4,6 +4,7 @@ use super::STDOUT;
 use crate::artifact::{self, ArtifactReference, PlannedFile};
 use crate::cli::args::{PullArgs, PushArgs};
 use crate::digest;
+use crate::images::credentials::{Credential, Credentials};
 use crate::progress::{Mode, Progress};
 use crate::signature::{self, SUMS};
 use anyhow::{Context, bail};
@@ -25,9 +26,10 @@ pub(super) fn push(args: PushArgs) -> anyhow::Result<()> {
     }
     let plan = artifact::plan(files)?;
     let bytes = plan.files.iter().map(|file| file.size).sum();
+    let auth = auth(&target)?;
     let mode = Mode::choose(args.json);
     let progress = Progress::new(mode, "push", plan.files.len(), bytes);
-    let pushed = artifact::push(&plan, &target, &auth(&target), &progress);
+    let pushed = artifact::push(&plan, &target, &auth, &progress);
     progress.close();
     let pushed = pushed?;
     let pinned = ArtifactReference {
@@ -51,7 +53,7 @@ pub(super) fn push(args: PushArgs) -> anyhow::Result<()> {
 pub(super) fn pull(args: PullArgs) -> anyhow::Result<()> {
     let reference = ArtifactReference::parse(&args.reference)?;
     let arch = args.arch.map(Into::into);
-    let pulled = artifact::pull(&reference, arch, &args.output, &auth(&reference))?;
+    let pulled = artifact::pull(&reference, arch, &args.output, &auth(&reference)?)?;
     let mut out = std::io::stdout();
     if args.json {
         let result = json!({"digest": pulled.digest, "files": pulled.files, "there": pulled.there});
@@ -63,9 +65,24 @@ pub(super) fn pull(args: PullArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Who we are to a registry: nobody in particular.
-fn auth(_: &ArtifactReference) -> RegistryAuth {
-    RegistryAuth::Anonymous
+/// Who we are to a registry: whom the login files say, or nobody in particular.
+fn auth(reference: &ArtifactReference) -> anyhow::Result<RegistryAuth> {
+    let credentials = Credentials::from_environment();
+    let found = credentials.find(&reference.registry, &reference.repository);
+    let finding = || format!("looking for a login for {}", reference.registry);
+    match found.with_context(finding)? {
+        None => Ok(RegistryAuth::Anonymous),
+        Some((Credential::Basic { user, password }, _)) => {
+            Ok(RegistryAuth::Basic(user, password.expose().to_owned()))
+        }
+        Some((Credential::Registry(token), _)) => {
+            Ok(RegistryAuth::Bearer(token.expose().to_owned()))
+        }
+        Some((Credential::Identity(_), origin)) => bail!(
+            "{origin} is an identity token, which push and pull do not take: log in at {} with a user name and a password",
+            reference.registry
+        ),
+    }
 }
 
 /// What `SHA256SUMS` of a folder lists, verified, and that file itself with its signature.

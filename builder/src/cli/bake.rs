@@ -7,15 +7,18 @@ use crate::cli::bundle;
 use crate::debian::date::Date;
 use crate::documents;
 use crate::fetch;
-use crate::images::reference::Reference;
-use crate::images::registry::Registry;
+use crate::images::credentials::Credentials;
+use crate::images::fetch as images;
+use crate::images::list;
+use crate::images::registries::Registries;
 use crate::lock::{self, Lock};
 use crate::profile::{self, Profile};
 use crate::progress::{Mode, Progress, size};
 use crate::rewrite::Rewrites;
 use crate::source::{Places, Sources};
 use crate::store::Store;
-use crate::transport::Transport;
+use crate::transport::access::Access;
+use crate::transport::{Limits, Transport};
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,12 +28,13 @@ pub(super) fn check(args: ProfileArgs) -> anyhow::Result<()> {
     let profile = profile::read(&args.profile)?;
     for arch in &profile.arch {
         let parts = profile.parts(*arch);
+        let images = list::list_local(&profile, *arch)?.len();
         println!(
             "{}: good for {arch}: {} packages by name, {} files, {} images",
             args.profile.display(),
             parts.packages.len(),
             parts.files.len(),
-            parts.images.len()
+            images
         );
     }
     Ok(())
@@ -62,8 +66,10 @@ pub(super) fn fetch(args: FetchArgs) -> anyhow::Result<()> {
     let sources = locate(&profile, args.places)?;
     let mode = Mode::choose(args.json);
     let items = fetch::plan(&lock, &profile.arch);
-    let summary = fetch::fetch(&items, &sources, &Transport::new()?, &store, mode)?;
-    fetch_images(&lock, &profile, &sources, &store, mode)?;
+    let transport = transport(&profile, &sources)?;
+    let summary = fetch::fetch(&items, &sources, &transport, &store, mode)?;
+    let registries = Registries::new(&sources, &transport, Credentials::from_environment());
+    fetch_images(&lock, &profile, &registries, &store, mode)?;
     if !args.json {
         let (fetched, items, bytes) = (summary.fetched, summary.items, size(summary.bytes));
         println!("{fetched} of {items} blobs fetched ({bytes}); the rest was in the store");
@@ -71,33 +77,43 @@ pub(super) fn fetch(args: FetchArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A client that the profile's sources let in.
+pub(super) fn transport(profile: &Profile, sources: &Sources) -> anyhow::Result<Transport> {
+    Transport::with(Access::of(profile, sources)?, Limits::DEFAULT)
+}
+
 fn fetch_images(
     lock: &Lock,
     profile: &Profile,
-    sources: &Sources,
+    registries: &Registries,
     store: &Store,
     mode: Mode,
 ) -> anyhow::Result<()> {
-    let locked = lock
-        .arch
-        .iter()
-        .filter(|(arch, _)| profile.arch.contains(arch))
-        .flat_map(|(_, part)| &part.images);
-    let pulled: Vec<_> = locked
-        .filter_map(|image| Some((image, image.pulled.as_ref()?)))
-        .collect();
-    let bytes = |pulled: &lock::PulledImage| pulled.blobs.iter().map(|blob| blob.size).sum::<u64>();
-    let total = pulled.iter().map(|(_, image)| bytes(image)).sum();
-    let progress = Progress::new(mode, "pull", pulled.len(), total);
-    for (image, pulled) in pulled {
-        let reference = Reference::parse(&image.name)?;
-        sources.try_registries(&reference, |registry, image| {
-            Registry::open(registry)?.fetch(image, pulled, store, &progress)
-        })?;
-        progress.finished(&image.name, bytes(pulled));
+    let chosen = || {
+        lock.arch
+            .iter()
+            .filter(|(arch, _)| profile.arch.contains(arch))
+    };
+    for chart in chosen().flat_map(|(_, part)| &part.charts) {
+        images::chart(chart, registries, store)?;
     }
+    let images = chosen().flat_map(|(arch, part)| {
+        let pulled = part
+            .images
+            .iter()
+            .filter_map(|image| Some((image, image.pulled.as_ref()?)));
+        pulled.map(|(image, pulled)| images::Pulled {
+            arch: *arch,
+            image,
+            pulled,
+        })
+    });
+    let images: Vec<_> = images.collect();
+    let total = images.iter().map(images::Pulled::bytes).sum();
+    let progress = Progress::new(mode, "pull", images.len(), total);
+    let fetched = images::fetch(&images, &profile.dir, registries, store, &progress);
     progress.close();
-    Ok(())
+    fetched
 }
 
 pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {

@@ -1,12 +1,13 @@
 //! `seedbed lock`.
 
 use crate::cli::args::LockArgs;
-use crate::cli::bake::{locate, now, open_store};
+use crate::cli::bake::{locate, now, open_store, transport};
+use crate::images::credentials::Credentials;
+use crate::images::registries::Registries;
 use crate::lock::compare::Difference;
 use crate::lock::resolve::Resolution;
 use crate::lock::{self, update};
 use crate::profile;
-use crate::transport::Transport;
 use anyhow::bail;
 
 pub(super) fn lock(args: LockArgs) -> anyhow::Result<()> {
@@ -14,12 +15,15 @@ pub(super) fn lock(args: LockArgs) -> anyhow::Result<()> {
     let sources = locate(&profile, args.places)?;
     let path = lock::path(&profile);
     let old = lock::read_any(&path)?;
+    let transport = transport(&profile, &sources)?;
     let resolution = Resolution {
         profile: &profile,
         sources: &sources,
-        transport: &Transport::new()?,
+        transport: &transport,
+        registries: &Registries::new(&sources, &transport, Credentials::from_environment()),
         store: &open_store(args.store)?,
         now: now()?,
+        trust_on_first_use: args.trust_on_first_use,
     };
     let new = match args.update.as_slice() {
         [] => lock::resolve::resolve(&resolution, old.as_ref())?,

@@ -1,7 +1,7 @@
 //! `seedbed diff` of two locks.
 
 use crate::cli::diff::section;
-use crate::lock::compare::{ArchDifference, Difference, FileState, ImageState};
+use crate::lock::compare::{ArchDifference, ChartState, Difference, FileState, ImageState};
 use crate::lock::{self, Lock};
 use crate::progress::size;
 use anyhow::Context;
@@ -66,6 +66,9 @@ impl fmt::Display for Part<'_> {
         section(f, "files", &self.0.files, |file: &FileState| {
             let (path, digest) = (&file.path, short(&file.sha256));
             format!("{path} {digest} {}", size(file.size))
+        })?;
+        section(f, "charts", &self.0.charts, |chart: &ChartState| {
+            format!("{} {}", chart.version, short(&chart.sha256))
         })?;
         section(f, "images", &self.0.images, |image: &ImageState| {
             let composed = if image.composed { " composed" } else { "" };

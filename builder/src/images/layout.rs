@@ -34,12 +34,17 @@ impl Blob {
     }
 
     fn descriptor(&self) -> Value {
-        json!({
-            "mediaType": self.media_type,
-            "digest": format!("sha256:{}", self.sha256),
-            "size": self.content.len(),
-        })
+        descriptor(&self.media_type, &self.sha256, self.content.len())
     }
+}
+
+/// What other documents say of a blob (OCI image specification 1.1, "Content Descriptors").
+pub fn descriptor(media_type: &str, sha256: &str, size: u64) -> Value {
+    json!({
+        "mediaType": media_type,
+        "digest": format!("sha256:{sha256}"),
+        "size": size,
+    })
 }
 
 /// One image, ready to be laid out.
@@ -47,6 +52,8 @@ impl Blob {
 pub struct Image {
     /// Its full name.
     pub reference: Reference,
+    /// The index that a digest in its name stands for.
+    pub index: Option<Blob>,
     /// The manifest.
     pub manifest: Blob,
     /// Config and layers.
@@ -65,6 +72,7 @@ impl Image {
         let manifest = Blob::json(MANIFEST, &manifest);
         Image {
             reference,
+            index: None,
             manifest,
             blobs: std::iter::once(config).chain(layers).collect(),
         }
@@ -89,7 +97,12 @@ pub fn layout(
             .into_bytes(),
     )?;
     for image in images {
-        for blob in image.blobs.iter().chain([&image.manifest]) {
+        for blob in image
+            .blobs
+            .iter()
+            .chain([&image.manifest])
+            .chain(&image.index)
+        {
             let path = format!("blobs/sha256/{}", blob.sha256);
             tree.insert_file(&path, 0o644, blob.content.clone())
                 .with_context(|| format!("laying out {path}"))?;
@@ -97,8 +110,10 @@ pub fn layout(
         let mut descriptor = image.manifest.descriptor();
         descriptor["platform"] = json!({"architecture": arch.as_str(), "os": "linux"});
         descriptor["annotations"] =
-            json!({"org.opencontainers.image.ref.name": image.reference.to_string()});
+            json!({"org.opencontainers.image.ref.name": image.reference.tagged()});
         manifests.push(descriptor);
+        // Without a name: whoever asks for the digest that pods name gets the index.
+        manifests.extend(image.index.as_ref().map(Blob::descriptor));
         digests.insert(
             image.reference.to_string(),
             format!("sha256:{}", image.manifest.sha256),

@@ -1,10 +1,11 @@
-//! What changed between two locks: packages up, down, new and gone, files, images by tag and digest.
+//! What changed between two locks: packages up, down, new and gone, files, charts, images by tag and digest.
 
 use crate::change::{Change, changes};
 use crate::debian::solve::LockedPackage;
 use crate::debian::version;
 use crate::digest;
-use crate::lock::{ArchLock, Lock, LockedFile, LockedImage, render};
+use crate::images::reference::Reference;
+use crate::lock::{ArchLock, Lock, LockedChart, LockedFile, LockedImage, render};
 use contract::partition::Arch;
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -30,6 +31,9 @@ pub struct ArchDifference {
     pub packages: PackageChanges,
     /// Files by destination.
     pub files: Vec<Change<FileState>>,
+    /// Charts of registries by name without version.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub charts: Vec<Change<ChartState>>,
     /// Images by name without tag; one that the locks have in several tags, by its full name.
     pub images: Vec<Change<ImageState>>,
 }
@@ -59,6 +63,16 @@ pub struct FileState {
     /// Bytes.
     pub size: u64,
     /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+/// A chart of a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChartState {
+    /// The version.
+    pub version: String,
+    /// SHA-256 of the chart's archive, hexadecimal.
     pub sha256: String,
 }
 
@@ -93,6 +107,7 @@ impl Difference {
         let nothing = ArchLock {
             packages: Vec::new(),
             files: Vec::new(),
+            charts: Vec::new(),
             images: Vec::new(),
         };
         let part = |lock: &Lock, arch: &Arch| lock.arch.get(arch).unwrap_or(&nothing).clone();
@@ -131,9 +146,19 @@ impl ArchDifference {
             (file.to.clone(), state)
         };
         let files = |part: &ArchLock| part.files.iter().map(file).collect::<BTreeMap<_, _>>();
+        let chart = |chart: &LockedChart| {
+            let (name, version) = chart.name.rsplit_once(':').unwrap_or((&chart.name, ""));
+            let state = ChartState {
+                version: version.to_owned(),
+                sha256: chart.sha256.clone(),
+            };
+            (name.to_owned(), state)
+        };
+        let charts = |part: &ArchLock| part.charts.iter().map(chart).collect::<BTreeMap<_, _>>();
         ArchDifference {
             packages: PackageChanges::between(&old.packages, &new.packages),
             files: changes(&files(old), &files(new)),
+            charts: changes(&charts(old), &charts(new)),
             images: changes(&images(old, new), &images(new, old)),
         }
     }
@@ -153,8 +178,10 @@ impl ArchDifference {
             .collect();
         lines.sort();
         let path = |file: &FileState| file.path.clone();
+        let version = |chart: &ChartState| chart.version.clone();
         let tag = |image: &ImageState| image.tag.clone();
         lines.extend(self.files.iter().map(|c| line(arch, "file", c, path)));
+        lines.extend(self.charts.iter().map(|c| line(arch, "chart", c, version)));
         lines.extend(self.images.iter().map(|c| line(arch, "image", c, tag)));
         lines
     }
@@ -206,8 +233,18 @@ impl PackageChanges {
 /// The images of `part`, by repository where both locks have at most one tag of it.
 fn images(part: &ArchLock, other: &ArchLock) -> BTreeMap<String, ImageState> {
     let split = |image: &LockedImage| {
-        let (repository, tag) = image.name.rsplit_once(':').unwrap_or((&image.name, ""));
-        (repository.to_owned(), tag.to_owned())
+        // A digest stays with the tag that it pins.
+        match Reference::parse(&image.name) {
+            Ok(name) => {
+                let repository = format!("{}/{}", name.registry, name.repository);
+                let tag = image.name.get(repository.len() + 1..);
+                (repository, tag.unwrap_or_default().to_owned())
+            }
+            Err(_) => {
+                let name = image.name.rsplit_once(':').unwrap_or((&image.name, ""));
+                (name.0.to_owned(), name.1.to_owned())
+            }
+        }
     };
     let count = |part: &ArchLock, repository: &str| {
         let same = part.images.iter().filter(|i| split(i).0 == repository);

@@ -5,13 +5,15 @@ use crate::debian::archive::{ArchiveSpec, LockedArchive, Opened};
 use crate::debian::date::Date;
 use crate::debian::keyring::Keyring;
 use crate::debian::solve::Base;
-use crate::digest;
-use crate::images::reference::Reference;
-use crate::images::registry::Registry;
+use crate::images::list::Listed;
+use crate::images::registries::Registries;
 use crate::lock::packages::{self, AllPackages};
-use crate::lock::{ArchLock, ComposedImage, Lock, LockedFile, LockedImage, compatibility};
+use crate::lock::{
+    ArchLock, ComposedImage, Lock, LockedChart, LockedFile, LockedImage, compatibility, published,
+    pulled,
+};
 use crate::profile::Profile;
-use crate::profile::file::{BaseFile, ComposeFile, DebianFile, FileEntry, ImageEntry};
+use crate::profile::file::{BaseFile, ComposeFile, DebianFile, FileEntry};
 use crate::source::Sources;
 use crate::store::Store;
 use crate::transport::Transport;
@@ -24,6 +26,7 @@ use std::path::Path;
 const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// What a resolution rests on.
+#[derive(Clone, Copy)]
 pub struct Resolution<'a> {
     /// The profile.
     pub profile: &'a Profile,
@@ -31,10 +34,14 @@ pub struct Resolution<'a> {
     pub sources: &'a Sources,
     /// The way to them.
     pub transport: &'a Transport,
+    /// The registries that its images come from.
+    pub registries: &'a Registries,
     /// Where manifests and configs of pulled images are kept.
     pub store: &'a Store,
     /// Decides what has expired.
     pub now: Date,
+    /// Whether a file without a published digest is taken as it is.
+    pub trust_on_first_use: bool,
 }
 
 /// Resolves the profile for all its architectures. `old` is the lock before, if there is one: archives older
@@ -82,9 +89,11 @@ pub(super) struct Resolver<'a> {
     profile: &'a Profile,
     sources: &'a Sources,
     transport: &'a Transport,
+    registries: &'a Registries,
     store: &'a Store,
-    old: Option<&'a Lock>,
     now: Date,
+    trust_on_first_use: bool,
+    old: Option<&'a Lock>,
     /// The archives that were opened, by name and suite.
     pub(super) archives: BTreeMap<(String, String), LockedArchive>,
 }
@@ -105,9 +114,11 @@ impl<'a> Resolver<'a> {
             profile: resolution.profile,
             sources: resolution.sources,
             transport: resolution.transport,
+            registries: resolution.registries,
             store: resolution.store,
-            old,
             now: resolution.now,
+            trust_on_first_use: resolution.trust_on_first_use,
+            old,
             archives: BTreeMap::new(),
         }
     }
@@ -123,14 +134,17 @@ impl<'a> Resolver<'a> {
             files.push(self.root_file(entry, arch)?);
         }
         files.sort_by(|a, b| a.to.cmp(&b.to));
+        let (listed, charts) = self.pulled().list(arch)?;
         let mut images = Vec::new();
-        for entry in &parts.images {
-            images.push(self.image(entry, &debian, arch)?);
+        for listed in listed.iter().filter(|listed| listed.entry.from.is_some()) {
+            images.push(self.image(listed, &debian, arch)?);
         }
+        images.extend(self.pulled().lock(&listed, arch)?);
         images.sort_by(|a, b| a.name.cmp(&b.name));
         let locked = ArchLock {
             packages,
             files,
+            charts,
             images,
         };
         check(self.profile, &locked)?;
@@ -150,39 +164,37 @@ impl<'a> Resolver<'a> {
         self.file(&wanted, arch)
     }
 
+    /// The list of images, with charts as they are locked.
+    pub(super) fn list(&self, arch: Arch, charts: &[LockedChart]) -> anyhow::Result<Vec<Listed>> {
+        self.pulled().list_locked(arch, charts)
+    }
+
     /// One image.
     pub(super) fn image(
         &self,
-        entry: &ImageEntry,
+        listed: &Listed,
         debian: &AllPackages<'_>,
         arch: Arch,
     ) -> anyhow::Result<LockedImage> {
-        let image = self.image_of(entry, debian, arch);
-        image.with_context(|| format!("locking image {}", entry.name))
+        let name = &listed.entry.name;
+        let Some(from) = &listed.entry.from else {
+            return self.pulled().lock_one(listed, arch);
+        };
+        let composed = self.composed(from, debian, arch);
+        Ok(LockedImage {
+            name: name.clone(),
+            pulled: None,
+            composed: Some(composed.with_context(|| format!("locking image {name}"))?),
+        })
     }
 
-    fn image_of(
-        &self,
-        entry: &ImageEntry,
-        debian: &AllPackages<'_>,
-        arch: Arch,
-    ) -> anyhow::Result<LockedImage> {
-        let reference = Reference::parse(&entry.name)?;
-        let (mut pulled, mut composed) = (None, None);
-        match &entry.from {
-            Some(from) => composed = Some(self.composed(from, debian, arch)?),
-            None => {
-                let lock = |registry: &str, image: &Reference| {
-                    Registry::open(registry)?.lock(image, arch, self.store)
-                };
-                pulled = Some(self.sources.try_registries(&reference, lock)?);
-            }
+    /// What pulled images are looked up with.
+    fn pulled(&self) -> pulled::Context<'a> {
+        pulled::Context {
+            profile: self.profile,
+            registries: self.registries,
+            store: self.store,
         }
-        Ok(LockedImage {
-            name: entry.name.clone(),
-            pulled,
-            composed,
-        })
     }
 
     fn composed(
@@ -266,25 +278,28 @@ impl<'a> Resolver<'a> {
     /// Digest and size of a file, from what its publisher says.
     fn file(&self, wanted: &Wanted<'_>, arch: Arch) -> anyhow::Result<LockedFile> {
         let path = self.expand(wanted.path, arch)?;
-        let sha256 = match wanted.sha256 {
-            Some(sha256) if digest::is_sha256(sha256) => sha256.clone(),
-            Some(sha256) => {
-                bail!("{sha256:?}, given for {path}, is not a SHA-256 in lower-case hexadecimal")
-            }
-            None => {
-                let sums = match wanted.sums {
-                    Some(sums) => self.expand(sums, arch)?,
-                    None => format!("{path}.sha256"),
-                };
-                let get = |url: &str| self.transport.get(url);
-                let text = self.sources.try_each(wanted.source, &sums, get)?;
-                let name = path.rsplit('/').next().unwrap_or(&path);
-                let found = published_digest(&String::from_utf8_lossy(&text), name);
-                found.with_context(|| format!("{sums} has no SHA-256 for {name}"))?
-            }
+        let sums = wanted
+            .sums
+            .map(|sums| self.expand(sums, arch))
+            .transpose()?;
+        let file = published::File {
+            path: &path,
+            sha256: wanted.sha256.map(String::as_str),
+            sums: sums.as_deref(),
+            own: self
+                .profile
+                .sources
+                .get(wanted.source)
+                .is_some_and(|s| s.path.is_some()),
         };
-        let size = |url: &str| self.transport.size(url);
-        let size = self.sources.try_each(wanted.source, &path, size)?;
+        let place = published::Place {
+            sources: self.sources,
+            source: wanted.source,
+            transport: self.transport,
+            store: self.store,
+            trust_on_first_use: self.trust_on_first_use,
+        };
+        let (sha256, size) = place.digest(&file)?;
         let (source, to) = (wanted.source.to_owned(), wanted.to.to_owned());
         let member = wanted
             .member
@@ -343,42 +358,5 @@ impl ArchiveReader for Mirror<'_> {
     fn read(&self, path: &str) -> anyhow::Result<Vec<u8>> {
         let get = |url: &str| self.transport.get(url);
         self.sources.try_each(self.name, path, get)
-    }
-}
-
-/// The digest in a checksum file: either nothing but the digest, or lines of digest and file name.
-fn published_digest(text: &str, name: &str) -> Option<String> {
-    let mut lines = text.lines().filter_map(|line| {
-        let (digest, rest) = line
-            .trim()
-            .split_once(char::is_whitespace)
-            .unwrap_or((line.trim(), ""));
-        digest::is_sha256(digest).then_some((digest, rest.trim().trim_start_matches('*')))
-    });
-    let fits = |file: &str| file.is_empty() || file == name || file.ends_with(&format!("/{name}"));
-    lines
-        .find(|(_, file)| fits(file))
-        .map(|(digest, _)| digest.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digests_are_found_in_both_kinds_of_checksum_file() {
-        let (a, b) = ("a".repeat(64), "b".repeat(64));
-        let check = |text: &str, expected: Option<&str>| {
-            assert_eq!(
-                published_digest(text, "kubelet").as_deref(),
-                expected,
-                "{text}"
-            );
-        };
-        check(&a, Some(&a));
-        check(&format!("{a}\n"), Some(&a));
-        check(&format!("{a}  kubectl\n{b} *./kubelet\n"), Some(&b));
-        check(&format!("{a}  kubectl\n"), None);
-        check("not a digest", None);
     }
 }

@@ -9,6 +9,7 @@ mod movers;
 use crate::debian::packages;
 use crate::debian::solve::{Base, LockedPackage};
 use crate::fetch::{self, Item};
+use crate::images::list::Listed;
 use crate::lock::packages::{self as lists, AllPackages};
 use crate::lock::resolve::{self, Resolution, Resolver};
 use crate::lock::{ArchLock, Lock, LockedImage};
@@ -161,20 +162,33 @@ impl Updater<'_, '_> {
             let base = resolve::base(self.resolution.profile);
             part.packages = self.packages(&part.packages, &self.parts.packages, base, &debian)?;
         }
+        let named = |image: &LockedImage| self.targets.images.contains(&image.name);
+        let listed = match part.images.iter().any(named) {
+            true => self.resolver.list(self.arch, &part.charts)?,
+            false => Vec::new(),
+        };
         for image in &mut part.images {
-            self.image(image, &debian)?;
+            self.image(image, &listed, &debian)?;
         }
         resolve::check(self.resolution.profile, part)
     }
 
-    fn image(&self, image: &mut LockedImage, debian: &AllPackages<'_>) -> anyhow::Result<()> {
+    /// `listed` is the list of images if one of them is named.
+    fn image(
+        &self,
+        image: &mut LockedImage,
+        listed: &[Listed],
+        debian: &AllPackages<'_>,
+    ) -> anyhow::Result<()> {
         let mut entries = self.parts.images.iter();
-        let Some(entry) = entries.find(|entry| entry.name == image.name) else {
-            return Ok(());
-        };
+        let from = entries.find(|entry| entry.name == image.name);
+        let from = from.and_then(|entry| entry.from.as_ref());
         if self.targets.images.contains(&image.name) {
-            *image = self.resolver.image(entry, debian, self.arch)?;
-        } else if let (Some(composed), Some(from)) = (&mut image.composed, &entry.from)
+            let mut listed = listed.iter();
+            if let Some(listed) = listed.find(|listed| listed.entry.name == image.name) {
+                *image = self.resolver.image(listed, debian, self.arch)?;
+            }
+        } else if let (Some(composed), Some(from)) = (&mut image.composed, from)
             && self.moves(&composed.packages)
         {
             let packages = self.packages(&composed.packages, &from.packages, Base::Listed, debian);

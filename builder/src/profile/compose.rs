@@ -1,9 +1,11 @@
 //! From a profile's folder to one [`Profile`]: the documents that it extends are read first, each once, and
 //! then put together.
 
-use super::file::{BaseFile, DiskFile, KubernetesFile, ProfileFile};
-use super::{Disk, Layer, Parts, Profile, package, validate};
-use anyhow::{Context, bail};
+use super::file::{BaseFile, ControlPlane, DiskFile, ImageEntry, KubernetesFile, ProfileFile};
+use super::{Chart, Disk, Layer, Parts, Profile, Signature, package, validate};
+use crate::images::list::{OCI, kubeadm};
+use crate::images::reference::Reference;
+use anyhow::{Context, bail, ensure};
 use contract::document::{self, Document};
 use contract::partition::Arch;
 use sha2::{Digest, Sha256};
@@ -102,26 +104,42 @@ fn narrowed(within: Option<&BTreeSet<Arch>>, own: Option<&[Arch]>) -> Option<BTr
 /// Puts the documents together.
 pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
     let required = validate::validate(&sources)?;
-    let digest = match sources.as_slice() {
-        [one] => crate::digest::hex(&one.digest),
-        several => {
-            let digests = several.iter().map(|source| source.digest);
-            crate::digest::hex(&Sha256::digest(digests.collect::<Vec<_>>().concat()))
-        }
+    let mut digests: Vec<[u8; 32]> = sources.iter().map(|source| source.digest).collect();
+    // A lock that is older than they are has to be noticed.
+    let inputs: Vec<PathBuf> = sources.iter().flat_map(inputs).collect();
+    for path in &inputs {
+        let mut hash = Sha256::new();
+        hash_below(path, &mut hash).with_context(|| format!("reading {}", path.display()))?;
+        digests.push(hash.finalize().into());
+    }
+    let digest = match digests.as_slice() {
+        [one] => crate::digest::hex(one),
+        several => crate::digest::hex(&Sha256::digest(several.concat())),
     };
     let KubernetesFile {
         version: kubernetes,
         image_repository,
         pause,
+        images,
     } = required.kubernetes;
+    let computed = match images {
+        ControlPlane::Profile => None,
+        ControlPlane::Kubeadm => Some(kubeadm::images(&kubernetes, &image_repository)?),
+    };
+    let pause = pause.or_else(|| Some(own_pause(&computed.as_ref()?.pause, &sources)));
+    let pause = pause.context("the profile names no pause image")?;
     let mut all = BTreeMap::new();
     let mut disk = DiskFile::default();
     let mut base = BaseFile::Listed;
     let mut layers = Vec::with_capacity(sources.len());
+    layers.extend(computed.map(|computed| of_kubeadm(computed.images, &kubernetes, &sources)));
     let documents: Vec<PathBuf> = sources.iter().map(|source| source.dir.clone()).collect();
     for source in sources {
+        let origins = origins(&source);
         let mut file = source.document.value;
         for (name, mut place) in std::mem::take(&mut file.sources) {
+            place.ca = place.ca.map(|ca| absolute(&source.dir, &ca));
+            place.path = place.path.map(|path| absolute(&source.dir, &path));
             if let Some(debian) = &mut place.debian {
                 // Joining an absolute path replaces what was before.
                 let keyring = debian.keyring.iter().map(|path| source.dir.join(path));
@@ -139,12 +157,13 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
         base = file.base.unwrap_or(base);
         layers.push(Layer {
             when: source.when,
-            parts: parts(&source.dir, &source.folder, file),
+            parts: parts(&source.dir, &source.folder, file, origins),
         });
     }
     Ok(Profile {
         dir: documents.last().cloned().unwrap_or_default(),
         documents,
+        inputs,
         digest,
         name: required.name,
         arch: required.arch,
@@ -158,20 +177,127 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
     })
 }
 
-fn parts(dir: &Path, folder: &str, mut file: ProfileFile) -> Parts {
+/// kubeadm's pause image, or what a document names in its place.
+fn own_pause(pause: &str, sources: &[Source]) -> String {
+    let repository = |name: &str| name.rsplit_once(':').map(|(name, _)| name.to_owned());
+    let named = sources
+        .iter()
+        .flat_map(|source| &source.document.value.images);
+    let mut named = named;
+    let own = named.rfind(|image| repository(&image.name) == repository(pause));
+    own.map_or(pause.to_owned(), |image| image.name.clone())
+}
+
+/// The control plane's images, but for those that a document names itself.
+fn of_kubeadm(images: Vec<String>, version: &str, sources: &[Source]) -> Layer {
+    let repository = |name: &str| {
+        let parsed = Reference::parse(name).ok()?;
+        Some((parsed.registry, parsed.repository))
+    };
+    let named = sources
+        .iter()
+        .flat_map(|source| &source.document.value.images);
+    let named: BTreeSet<_> = named.filter_map(|image| repository(&image.name)).collect();
+    let left = images
+        .into_iter()
+        .filter(|name| repository(name).is_none_or(|repository| !named.contains(&repository)));
+    let images: Vec<ImageEntry> = left.map(ImageEntry::pulled).collect();
+    let origin = |image: &ImageEntry| (image.name.clone(), format!("kubeadm {version}"));
+    Layer {
+        when: None,
+        parts: Parts {
+            origins: images.iter().map(origin).collect(),
+            images,
+            ..Parts::default()
+        },
+    }
+}
+
+/// Where each image of a document is named.
+fn origins(source: &Source) -> BTreeMap<String, String> {
+    let document = &source.document;
+    let images = document.value.images.iter().enumerate();
+    let place = |(i, image): (usize, &ImageEntry)| {
+        let line = document.fault(&format!("images[{i}].name"), "", None).line;
+        (image.name.clone(), format!("{}:{line}", document.name()))
+    };
+    images.map(place).collect()
+}
+
+/// The files and folders on which the images of a lock depend beside the profile's text.
+fn inputs(source: &Source) -> Vec<PathBuf> {
+    let file = &source.document.value;
+    let charts = file.charts.iter().flat_map(|chart| {
+        let local = Some(&chart.chart).filter(|chart| !chart.starts_with(OCI));
+        local.into_iter().chain(&chart.values)
+    });
+    let keys = file.signatures.iter().map(|signature| &signature.key);
+    let all = file.manifests.iter().chain(charts).chain(keys);
+    all.map(|path| source.dir.join(path)).collect()
+}
+
+/// Names and contents of all files, in the order of their names.
+fn hash_below(path: &Path, hash: &mut Sha256) -> anyhow::Result<()> {
+    let meta = fs::metadata(path)?;
+    if !meta.is_dir() {
+        // A device or a pipe need not end.
+        ensure!(meta.is_file(), "it is neither a file nor a folder");
+        hash.update(Sha256::digest(fs::read(path)?));
+        return Ok(());
+    }
+    let entries = fs::read_dir(path)?.map(|entry| Ok(entry?.path()));
+    let mut entries = entries.collect::<anyhow::Result<Vec<_>>>()?;
+    entries.sort();
+    for entry in entries {
+        let name = entry.file_name().unwrap_or_default().as_encoded_bytes();
+        hash.update(Sha256::digest(name));
+        hash_below(&entry, hash)?;
+    }
+    Ok(())
+}
+
+/// Joining an absolute path replaces what was before.
+fn absolute(dir: &Path, path: &str) -> String {
+    let joined = dir.join(path);
+    let whole = std::path::absolute(&joined).unwrap_or(joined);
+    whole.to_string_lossy().into_owned()
+}
+
+fn parts(dir: &Path, folder: &str, file: ProfileFile, origins: BTreeMap<String, String>) -> Parts {
     let below = |paths: Vec<String>| paths.iter().map(|path| dir.join(path)).collect();
     let moved = |packages: &[String]| {
         let moved = packages.iter().map(|text| package::moved(text, folder));
         moved.collect::<Vec<String>>()
     };
-    for from in file.images.iter_mut().flat_map(|image| &mut image.from) {
-        from.packages = moved(&from.packages);
+    let charts = file.charts.into_iter().map(|entry| Chart {
+        dir: dir.to_owned(),
+        entry,
+    });
+    let signatures = file.signatures.into_iter().map(|entry| Signature {
+        key: dir.join(entry.key),
+        images: entry.images,
+    });
+    let mut images = file.images;
+    for image in &mut images {
+        for path in [&mut image.layout, &mut image.archive]
+            .into_iter()
+            .flatten()
+        {
+            *path = dir.join(&*path).to_string_lossy().into_owned();
+        }
+        if let Some(from) = &mut image.from {
+            from.packages = moved(&from.packages);
+        }
     }
     Parts {
         packages: moved(&file.packages),
         pins: file.pins,
         files: file.files,
-        images: file.images,
+        images,
+        origins,
+        manifests: below(file.manifests),
+        charts: charts.collect(),
+        signatures: signatures.collect(),
         overlays: below(file.overlays),
         initrd_overlays: below(file.initrd_overlays),
         exclude: file.exclude,

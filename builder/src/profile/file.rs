@@ -42,9 +42,18 @@ pub struct ProfileFile {
     /// Files from sources, such as upstream's binaries.
     #[serde(default)]
     pub files: Vec<FileEntry>,
-    /// Container images that the store holds.
+    /// Container images that the store holds, beside those that `kubernetes.images`, `manifests` and `charts` bring.
     #[serde(default)]
     pub images: Vec<ImageEntry>,
+    /// Files with Kubernetes manifests, relative to the profile, whose pods' images the store holds.
+    #[serde(default)]
+    pub manifests: Vec<String>,
+    /// Helm charts whose images the store holds.
+    #[serde(default)]
+    pub charts: Vec<ChartEntry>,
+    /// Keys that images have to be signed with.
+    #[serde(default)]
+    pub signatures: Vec<SignatureEntry>,
     /// Folders laid over the root file system, relative to the profile. Files named `*.j2` are minijinja
     /// templates.
     #[serde(default)]
@@ -126,8 +135,27 @@ pub struct SourceFile {
     /// Base URL: `https:`, `http:` or `file:`. A Debian archive without one is taken from where the build
     /// host's apt takes it.
     pub url: Option<String>,
+    /// Instead of a URL: a folder on the build host, relative to the profile.
+    pub path: Option<String>,
+    /// A file with certificates of authorities, PEM, that are trusted at this place beside the build host's; a
+    /// relative path starts at the profile.
+    pub ca: Option<String>,
+    /// Headers to send, by name, such as `PRIVATE-TOKEN: {env: GITLAB_TOKEN}`. They go to this place alone.
+    #[serde(default)]
+    pub headers: BTreeMap<String, HeaderFile>,
     /// Set for a Debian archive; a source without it serves plain files.
     pub debian: Option<DebianFile>,
+}
+
+/// Where the value of a header is. It is read when a request needs it, and kept nowhere.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeaderFile {
+    /// The environment variable that holds it.
+    pub env: String,
+    /// What goes before it, such as `"Bearer "`.
+    #[serde(default)]
+    pub prefix: String,
 }
 
 /// A signed Debian archive.
@@ -202,8 +230,23 @@ pub struct KubernetesFile {
     pub version: String,
     /// Prefix of the control-plane images, as kubeadm's `imageRepository`.
     pub image_repository: String,
-    /// Reference of the pause image; it is one of `images`.
-    pub pause: String,
+    /// Reference of the pause image; it is one of the images [default: what `images: kubeadm` lists].
+    pub pause: Option<String>,
+    /// Who lists the control plane's images [default: the profile].
+    #[serde(default)]
+    pub images: ControlPlane,
+}
+
+/// Who lists the images of the control plane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ControlPlane {
+    /// The profile, below `images`.
+    #[default]
+    Profile,
+    /// kubeadm: what `kubeadm config images list` prints for the version, but for etcd. An image of the same name
+    /// below `images` goes before.
+    Kubeadm,
 }
 
 /// One file of a source.
@@ -219,9 +262,10 @@ pub struct FileEntry {
     /// Permission bits, octal.
     #[serde(default = "default_mode")]
     pub mode: String,
-    /// For a `.tar.gz`: the one file of the archive that is taken.
+    /// For an archive (`.tar`, also compressed with gzip, xz or zstd): the one file of it that is taken.
     pub member: Option<String>,
-    /// Path of the checksum file at the same source [default: the file's path with `.sha256` appended].
+    /// Path of the checksum file at the same source, with SHA-256 or SHA-512 digests [default: the file's path with
+    /// `.sha256` or else `.sha512` appended; none for a file on the build host].
     pub sums: Option<String>,
     /// The SHA-256 it must have; with it no checksum file is asked.
     pub sha256: Option<String>,
@@ -231,14 +275,88 @@ fn default_mode() -> String {
     "0755".into()
 }
 
-/// A container image: pulled from its registry or, with `from`, composed.
+/// A container image: pulled from its registry, taken from a file, or composed.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ImageEntry {
-    /// The full reference, with registry and tag.
+    /// The full reference, with registry and tag; `@sha256:…` after it pins what it is.
     pub name: String,
-    /// What the image is composed of; without it the image is pulled.
+    /// What the image is composed of.
     pub from: Option<ComposeFile>,
+    /// An OCI image layout that holds it, a folder or an archive, relative to the profile.
+    pub layout: Option<String>,
+    /// An archive of `docker save` that holds it, relative to the profile.
+    pub archive: Option<String>,
+    /// How its publisher tells architectures apart where no index does [default: none].
+    #[serde(default)]
+    pub arch_form: ArchForm,
+}
+
+impl ImageEntry {
+    /// An image of its registry.
+    pub fn pulled(name: String) -> Self {
+        ImageEntry {
+            name,
+            from: None,
+            layout: None,
+            archive: None,
+            arch_form: ArchForm::None,
+        }
+    }
+
+    /// Whether it comes from its registry.
+    pub fn is_pulled(&self) -> bool {
+        self.from.is_none() && self.layout.is_none() && self.archive.is_none()
+    }
+}
+
+/// Where the architecture stands in an image's name at its registry, if the name itself leads to none for it. The
+/// image keeps the name that the profile gives it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchForm {
+    /// Nowhere.
+    #[default]
+    None,
+    /// After the name: `app-arm64:1`.
+    NameSuffix,
+    /// After the tag: `app:1-arm64`.
+    TagSuffix,
+    /// After the tag, but not for amd64.
+    TagSuffixNonDefault,
+}
+
+/// A Helm chart. It is rendered to learn its images, without Helm and without a network.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChartEntry {
+    /// A folder or a `.tgz`, relative to the profile; or `oci://REGISTRY/PATH:VERSION`.
+    pub chart: String,
+    /// The release's name [default: the chart's].
+    pub name: Option<String>,
+    /// The release's namespace.
+    #[serde(default = "default_namespace")]
+    pub namespace: String,
+    /// Files of values, relative to the profile; the later word counts.
+    #[serde(default)]
+    pub values: Vec<String>,
+    /// API versions that the cluster has beside those of every cluster, such as `monitoring.coreos.com/v1`.
+    #[serde(default)]
+    pub api_versions: Vec<String>,
+}
+
+fn default_namespace() -> String {
+    "default".into()
+}
+
+/// A key for the images of a registry or a part of it. Images that are composed here are not asked for one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SignatureEntry {
+    /// What the images' names begin with: `registry.example`, `registry.example/team`. The longest counts.
+    pub images: String,
+    /// The public key, PEM, relative to the profile: ECDSA on P-256, as cosign makes them, or Ed25519.
+    pub key: String,
 }
 
 /// A container image made of files and packages.
@@ -267,9 +385,10 @@ pub struct ImageFileEntry {
     pub from: String,
     /// The file's path below the source's URL; `{{ version }}` and `{{ arch }}` are replaced.
     pub path: String,
-    /// For a `.tar.gz`: the one file of the archive that is taken.
+    /// For an archive (`.tar`, also compressed with gzip, xz or zstd): the one file of it that is taken.
     pub member: Option<String>,
-    /// Path of the checksum file at the same source [default: the file's path with `.sha256` appended].
+    /// Path of the checksum file at the same source, with SHA-256 or SHA-512 digests [default: the file's path with
+    /// `.sha256` or else `.sha512` appended; none for a file on the build host].
     pub sums: Option<String>,
     /// The SHA-256 it must have; with it no checksum file is asked.
     pub sha256: Option<String>,

@@ -1,8 +1,26 @@
 //! The parts of a profile that grow when profiles extend each other.
 
-use super::file::{FileEntry, ImageEntry, PinEntry, ScriptEntry, UserEntry};
+use super::file::{ChartEntry, FileEntry, ImageEntry, PinEntry, ScriptEntry, UserEntry};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+/// A chart, and the folder that its paths are relative to.
+#[derive(Clone, Debug)]
+pub struct Chart {
+    /// Where the profile that names it is.
+    pub dir: PathBuf,
+    /// As the profile has it.
+    pub entry: ChartEntry,
+}
+
+/// A key that the images with a certain prefix have to be signed with.
+#[derive(Clone, Debug)]
+pub struct Signature {
+    /// What the images' names begin with.
+    pub images: String,
+    /// The public key's file.
+    pub key: PathBuf,
+}
 
 /// What a profile adds to an image.
 #[derive(Clone, Debug, Default)]
@@ -13,8 +31,16 @@ pub struct Parts {
     pub pins: Vec<PinEntry>,
     /// Files taken from sources into the root file system.
     pub files: Vec<FileEntry>,
-    /// Container images of the store.
+    /// Container images of the store that are named one by one.
     pub images: Vec<ImageEntry>,
+    /// Where each of them is named, such as `profiles/a/profile.yaml:7`.
+    pub origins: BTreeMap<String, String>,
+    /// Files with manifests.
+    pub manifests: Vec<PathBuf>,
+    /// Helm charts.
+    pub charts: Vec<Chart>,
+    /// Keys that images have to be signed with.
+    pub signatures: Vec<Signature>,
     /// Folders laid over the root file system, in order.
     pub overlays: Vec<PathBuf>,
     /// Folders laid over the initial RAM disk, in order.
@@ -50,6 +76,14 @@ impl Parts {
         self.pins.extend_from_slice(&later.pins);
         put(&mut self.files, &later.files, |a, b| a.to == b.to);
         put(&mut self.images, &later.images, |a, b| a.name == b.name);
+        self.origins.extend(later.origins.clone());
+        put(&mut self.manifests, &later.manifests, |a, b| a == b);
+        put(&mut self.charts, &later.charts, |a, b| {
+            (&a.dir, &a.entry.chart, &a.entry.name) == (&b.dir, &b.entry.chart, &b.entry.name)
+        });
+        put(&mut self.signatures, &later.signatures, |a, b| {
+            a.images == b.images
+        });
         put(&mut self.overlays, &later.overlays, |a, b| a == b);
         put(&mut self.initrd_overlays, &later.initrd_overlays, |a, b| {
             a == b

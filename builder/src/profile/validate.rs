@@ -4,7 +4,8 @@
 mod packages;
 
 use super::compose::Source;
-use super::file::{FileEntry, ImageEntry, KubernetesFile, ProfileFile, UserEntry};
+use super::file::{ControlPlane, FileEntry, ImageEntry, KubernetesFile, ProfileFile, UserEntry};
+use crate::images::list::kubeadm;
 use crate::images::reference::Reference;
 use anyhow::anyhow;
 use contract::document::Fault;
@@ -74,12 +75,36 @@ pub(super) fn validate(sources: &[Source]) -> anyhow::Result<Required> {
 
 /// The pause image is one that the store will hold.
 fn pause(source: &Source, sources: &[Source]) -> Option<String> {
-    let pause = &source.document.value.kubernetes.as_ref()?.pause;
+    let kubernetes = source.document.value.kubernetes.as_ref()?;
+    let mut checks = Checks::of(source);
+    let computed = match kubernetes.images {
+        ControlPlane::Profile => None,
+        ControlPlane::Kubeadm => {
+            match kubeadm::images(&kubernetes.version, &kubernetes.image_repository) {
+                Ok(computed) => Some(computed),
+                Err(error) => {
+                    let hint = "choose another version, or leave kubernetes.images out";
+                    checks.fault("kubernetes.version".into(), error.to_string(), hint);
+                    return checks.finish();
+                }
+            }
+        }
+    };
+    let Some(pause) = &kubernetes.pause else {
+        if computed.is_none() {
+            let message = "the pause image is missing".to_owned();
+            let hint = "name it, or say images: kubeadm";
+            checks.fault("kubernetes.pause".into(), message, hint);
+        }
+        return checks.finish();
+    };
+    if computed.is_some_and(|computed| computed.images.contains(pause)) {
+        return None;
+    }
     let mut images = sources.iter().flat_map(|s| &s.document.value.images);
     if images.any(|image| image.name == *pause) {
         return None;
     }
-    let mut checks = Checks::of(source);
     let message = format!("the pause image {pause} is not among the images");
     checks.fault("kubernetes.pause".into(), message, "list it below images:");
     checks.finish()
@@ -218,6 +243,16 @@ impl<'a> Checks<'a> {
             }
             if let Err(error) = Reference::parse(&image.name) {
                 self.fault(key, error.to_string(), "write REGISTRY/PATH:TAG");
+            }
+            let places = [
+                image.from.is_some(),
+                image.layout.is_some(),
+                image.archive.is_some(),
+            ];
+            if places.into_iter().filter(|is| *is).count() > 1 {
+                let message = format!("image {} comes from more than one place", image.name);
+                let hint = "keep one of from, layout and archive";
+                self.fault(format!("images[{i}].name"), message, hint);
             }
         }
     }

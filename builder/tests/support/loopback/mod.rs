@@ -2,6 +2,7 @@
 //! them, with an environment in which nothing of the host is left.
 
 pub mod command;
+pub mod docker_registry;
 pub mod machine;
 pub mod registry;
 pub mod server;

@@ -42,16 +42,20 @@ pub struct Served {
 /// Serves `image` for amd64 and arm64, and gives what amd64 is to get. `machine` is what the config of the
 /// amd64 image says that it is for.
 pub fn serve(server: &Server, image: &Reference, family: &Family, machine: &str) -> Served {
-    let layers = |arch: &str| {
-        let text = |layer: &str| format!("{layer} of {image} for {arch}; ").repeat(100);
-        ["base", "program"]
-            .map(|layer| text(layer).into_bytes())
-            .to_vec()
-    };
-    let other = put_manifest(server, image, family, "arm64", layers("arm64"));
-    let served = put_manifest(server, image, family, machine, layers("amd64"));
+    serve_both(server, image, family, machine)[0].clone()
+}
+
+/// As [`serve`], and gives what is for amd64 and what is for arm64.
+pub fn serve_both(
+    server: &Server,
+    image: &Reference,
+    family: &Family,
+    machine: &str,
+) -> [Served; 2] {
+    let other = put_manifest(server, image, family, "arm64", layers(image, "arm64"));
+    let served = put_manifest(server, image, family, machine, layers(image, "amd64"));
     put_index(server, image, family, &other, &served);
-    served
+    [served, other]
 }
 
 /// As [`serve`], with layers of these bytes.
@@ -59,6 +63,14 @@ pub fn serve_layers(server: &Server, image: &Reference, layers: Vec<Vec<u8>>) ->
     let served = put_manifest(server, image, &OCI, "amd64", layers);
     put_index(server, image, &OCI, &served, &served);
     served
+}
+
+/// Layers that no other image or architecture has.
+fn layers(image: &Reference, arch: &str) -> Vec<Vec<u8>> {
+    let text = |layer: &str| format!("{layer} of {image} for {arch}; ").repeat(100);
+    ["base", "program"]
+        .map(|layer| text(layer).into_bytes())
+        .to_vec()
 }
 
 fn put_index(server: &Server, image: &Reference, family: &Family, other: &Served, served: &Served) {
@@ -87,6 +99,62 @@ pub fn manifest_path(image: &Reference, sha256: &str) -> String {
 /// Where the blob with this digest is.
 pub fn blob_path(image: &Reference, sha256: &str) -> String {
     format!("/v2/{}/blobs/sha256:{sha256}", image.repository)
+}
+
+/// Serves a manifest without an index. `machine` is what its config says that it is for.
+pub fn serve_single(server: &Server, image: &Reference, family: &Family, machine: &str) -> Served {
+    let served = put_manifest(server, image, family, machine, layers(image, machine));
+    let manifest = server.bytes(&manifest_path(image, &served.manifest));
+    let path = format!("/v2/{}/manifests/{}", image.repository, image.tag);
+    server.answer(&path, Answer::File(manifest, family.manifest.to_owned()));
+    served
+}
+
+/// Serves a cosign signature of `digest` beside the image: `payload` and what was made of it.
+pub fn serve_signature(
+    server: &Server,
+    image: &Reference,
+    digest: &str,
+    payload: &str,
+    signature: &str,
+) {
+    let sha256 = digest::sha256(payload.as_bytes());
+    server.put(&blob_path(image, &sha256), payload);
+    server.put(&blob_path(image, &digest::sha256(b"{}")), "{}");
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": OCI.manifest,
+        "config": {
+            "mediaType": OCI.config,
+            "digest": format!("sha256:{}", digest::sha256(b"{}")),
+            "size": 2,
+        },
+        "layers": [{
+            "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
+            "digest": format!("sha256:{sha256}"),
+            "size": payload.len(),
+            "annotations": {"dev.cosignproject.cosign/signature": signature},
+        }],
+    });
+    let path = format!("/v2/{}/manifests/sha256-{digest}.sig", image.repository);
+    server.answer(&path, document(&manifest, OCI.manifest));
+}
+
+/// Serves the archive of a Helm chart.
+pub fn serve_chart(server: &Server, chart: &Reference, archive: &[u8]) {
+    let blob = |bytes: &[u8], media_type: &str| {
+        let sha256 = digest::sha256(bytes);
+        server.put(&blob_path(chart, &sha256), bytes);
+        json!({"mediaType": media_type, "digest": format!("sha256:{sha256}"), "size": bytes.len()})
+    };
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": OCI.manifest,
+        "config": blob(b"{}", "application/vnd.cncf.helm.config.v1+json"),
+        "layers": [blob(archive, "application/vnd.cncf.helm.chart.content.v1.tar+gzip")],
+    });
+    let path = format!("/v2/{}/manifests/{}", chart.repository, chart.tag);
+    server.answer(&path, document(&manifest, OCI.manifest));
 }
 
 fn put_manifest(

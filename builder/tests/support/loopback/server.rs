@@ -1,11 +1,11 @@
 //! A small HTTP/1.1 server: GET and HEAD of files in memory, with ranges, redirections, bearer tokens, and
-//! connections that break on request. It remembers what it was asked, and counts what it sent.
+//! answers that fail, stall or break off on request. It remembers what it was asked, and counts what it sent.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,7 +37,20 @@ pub struct Asked {
     pub path: String,
     /// The value of `Range`.
     pub range: Option<String>,
-    authorization: Option<String>,
+    /// The value of `Authorization`.
+    pub authorization: Option<String>,
+    /// The value of `Private-Token`.
+    pub private_token: Option<String>,
+    /// What came with a POST.
+    pub body: String,
+}
+
+/// An answer that is no success.
+#[derive(Clone, Debug)]
+struct Failure {
+    status: String,
+    headers: String,
+    times: usize,
 }
 
 /// A connection that breaks.
@@ -53,6 +66,15 @@ struct Cut {
 struct Shared {
     answers: Mutex<BTreeMap<String, Answer>>,
     cuts: Mutex<BTreeMap<String, Cut>>,
+    failures: Mutex<BTreeMap<String, Failure>>,
+    /// Paths whose bodies never end.
+    stalls: Mutex<BTreeMap<String, usize>>,
+    /// How long each answer takes.
+    delay: Mutex<Duration>,
+    busy: AtomicUsize,
+    busiest: AtomicUsize,
+    /// What the token server wants in the body of a POST.
+    refresh_token: Mutex<Option<String>>,
     log: Mutex<Vec<Asked>>,
     closed: AtomicBool,
     /// Paths below `/v2/` want a token from `/token`, as Docker's registry does.
@@ -129,6 +151,14 @@ impl Server {
         }
     }
 
+    /// The media type of what is at `path`.
+    pub fn media_type(&self, path: &str) -> String {
+        match self.shared.answers.lock().unwrap().get(path) {
+            Some(Answer::File(_, media_type)) => media_type.clone(),
+            other => panic!("{path} is {other:?}"),
+        }
+    }
+
     /// Breaks the next `times` answers with the body of `path` after `after` bytes.
     pub fn cut(&self, path: &str, after: usize, times: usize) {
         let cut = Cut { after, times };
@@ -137,6 +167,45 @@ impl Server {
             .lock()
             .unwrap()
             .insert(path.to_owned(), cut);
+    }
+
+    /// Answers the next `times` requests for `path` with `status`, such as `503 Service Unavailable`; `headers` are
+    /// whole lines.
+    pub fn fail(&self, path: &str, status: &str, headers: &str, times: usize) {
+        let failure = Failure {
+            status: status.to_owned(),
+            headers: headers.to_owned(),
+            times,
+        };
+        self.shared
+            .failures
+            .lock()
+            .unwrap()
+            .insert(path.to_owned(), failure);
+    }
+
+    /// The next `times` bodies of `path` stop after one byte, and the connection stays open.
+    pub fn stall(&self, path: &str, times: usize) {
+        self.shared
+            .stalls
+            .lock()
+            .unwrap()
+            .insert(path.to_owned(), times);
+    }
+
+    /// Every answer takes so long from now on.
+    pub fn delay(&self, delay: Duration) {
+        *self.shared.delay.lock().unwrap() = delay;
+    }
+
+    /// How many requests were being answered at once at most.
+    pub fn busiest(&self) -> usize {
+        self.shared.busiest.load(Ordering::SeqCst)
+    }
+
+    /// From now on tokens are for those alone who post this one.
+    pub fn want_refresh_token(&self, token: &str) {
+        *self.shared.refresh_token.lock().unwrap() = Some(token.to_owned());
     }
 
     /// From now on asks for a token below `/v2/`.
@@ -188,29 +257,58 @@ impl Shared {
     fn serve(&self, mut connection: TcpStream, address: SocketAddr) -> io::Result<()> {
         let asked = read_request(&connection)?;
         self.log.lock().unwrap().push(asked.clone());
+        let busy = self.busy.fetch_add(1, Ordering::SeqCst) + 1;
+        self.busiest.fetch_max(busy, Ordering::SeqCst);
+        let delay = *self.delay.lock().unwrap();
+        std::thread::sleep(delay);
+        // Before the answer: whoever has it may ask again at once.
+        self.busy.fetch_sub(1, Ordering::SeqCst);
+        self.answer(&mut connection, address, &asked)
+    }
+
+    fn answer(
+        &self,
+        connection: &mut TcpStream,
+        address: SocketAddr,
+        asked: &Asked,
+    ) -> io::Result<()> {
+        if let Some(failure) = self.failures.lock().unwrap().get_mut(&asked.path)
+            && failure.times > 0
+        {
+            failure.times -= 1;
+            let (status, headers) = (failure.status.clone(), failure.headers.clone());
+            return respond(connection, &status, &headers, 0, b"");
+        }
         let guarded = self.guarded.load(Ordering::SeqCst) && asked.path.starts_with("/v2/");
         if guarded && asked.authorization.as_deref() != Some(&format!("Bearer {TOKEN}")) {
             let challenge = format!(
                 "WWW-Authenticate: Bearer realm=\"http://{address}/token\",service=\"fixture\"\r\n"
             );
-            return respond(&mut connection, "401 Unauthorized", &challenge, 0, b"");
+            return respond(connection, "401 Unauthorized", &challenge, 0, b"");
         }
         if asked.path == "/token" {
+            let wanted = self.refresh_token.lock().unwrap().clone();
+            let given = |token: &String| asked.body.contains(&format!("refresh_token={token}&"));
+            let given =
+                |token| given(token) || asked.body.ends_with(&format!("refresh_token={token}"));
+            if wanted.as_ref().is_some_and(|token| !given(token)) {
+                return respond(connection, "401 Unauthorized", "", 0, b"");
+            }
             let body = format!("{{\"token\":\"{TOKEN}\"}}");
-            return respond(&mut connection, "200 OK", "", body.len(), body.as_bytes());
+            return respond(connection, "200 OK", "", body.len(), body.as_bytes());
         }
         if asked.path == "/v2/" {
-            return respond(&mut connection, "200 OK", "", 2, b"{}");
+            return respond(connection, "200 OK", "", 2, b"{}");
         }
         let answer = self.answers.lock().unwrap().get(&asked.path).cloned();
         match answer {
-            None => respond(&mut connection, "404 Not Found", "", 0, b""),
+            None => respond(connection, "404 Not Found", "", 0, b""),
             Some(Answer::Redirect(to)) => {
                 let location = format!("Location: {to}\r\n");
-                respond(&mut connection, "302 Found", &location, 0, b"")
+                respond(connection, "302 Found", &location, 0, b"")
             }
             Some(Answer::File(bytes, media_type)) => {
-                self.send(&mut connection, &asked, &bytes, &media_type)
+                self.send(connection, asked, &bytes, &media_type)
             }
         }
     }
@@ -240,6 +338,16 @@ impl Shared {
             },
         };
         let body = &bytes[range];
+        if let Some(times) = self.stalls.lock().unwrap().get_mut(&asked.path)
+            && *times > 0
+            && asked.method != "HEAD"
+        {
+            *times -= 1;
+            respond(connection, status, &headers, body.len(), &body[..1])?;
+            // The client hangs up, or the test ends.
+            let mut rest = [0; 1];
+            return io::Read::read(connection, &mut rest).map(|_| ());
+        }
         let sent = match asked.method.as_str() {
             "HEAD" => 0,
             _ => self.length_before_cut(&asked.path, body.len()),
@@ -273,13 +381,15 @@ impl Shared {
 }
 
 fn read_request(connection: &TcpStream) -> io::Result<Asked> {
-    let mut lines = BufReader::new(connection).lines();
+    let mut reader = BufReader::new(connection);
+    let mut lines = (&mut reader).lines();
     let first = lines.next().ok_or(io::ErrorKind::UnexpectedEof)??;
     let mut words = first.split(' ');
     let method = words.next().unwrap_or_default().to_owned();
     let path = words.next().unwrap_or_default();
     let path = path.split_once('?').map_or(path, |(path, _)| path);
-    let (mut range, mut authorization) = (None, None);
+    let (mut range, mut authorization, mut private_token) = (None, None, None);
+    let mut length = 0;
     for line in lines {
         let line = line?;
         let Some((name, value)) = line.split_once(':') else {
@@ -289,14 +399,20 @@ fn read_request(connection: &TcpStream) -> io::Result<Asked> {
         match name.to_ascii_lowercase().as_str() {
             "range" => range = Some(value),
             "authorization" => authorization = Some(value),
+            "private-token" => private_token = Some(value),
+            "content-length" => length = value.parse().unwrap_or(0),
             _ => {}
         }
     }
+    let mut body = vec![0; length];
+    io::Read::read_exact(&mut reader, &mut body)?;
     Ok(Asked {
         method,
         path: path.to_owned(),
         range,
         authorization,
+        private_token,
+        body: String::from_utf8_lossy(&body).into_owned(),
     })
 }
 
