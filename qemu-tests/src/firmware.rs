@@ -1,6 +1,7 @@
 //! Where distributions put UEFI firmware for virtual machines.
 
 use anyhow::bail;
+use contract::partition::Arch;
 use std::path::{Path, PathBuf};
 
 /// What starts before the disk does.
@@ -12,7 +13,7 @@ pub enum Firmware {
     Bios,
 }
 
-/// OVMF's two flash images.
+/// The two flash images of OVMF, which is called AAVMF on Arm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ovmf {
     /// The code, never written.
@@ -21,8 +22,8 @@ pub struct Ovmf {
     pub variables: PathBuf,
 }
 
-/// Code and variables, in the order of preference: Debian 12 and 13, Debian 11, Fedora, Arch.
-const PLACES: &[(&str, &str)] = &[
+/// Code and variables for x86-64, in the order of preference: Debian 12 and 13, Debian 11, Fedora, Arch.
+const OVMF: &[(&str, &str)] = &[
     (
         "/usr/share/OVMF/OVMF_CODE_4M.fd",
         "/usr/share/OVMF/OVMF_VARS_4M.fd",
@@ -41,9 +42,25 @@ const PLACES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Finds OVMF on this host.
-pub fn ovmf() -> anyhow::Result<Ovmf> {
-    let found = PLACES
+/// The same for AArch64: Debian, Fedora.
+const AAVMF: &[(&str, &str)] = &[
+    (
+        "/usr/share/AAVMF/AAVMF_CODE.fd",
+        "/usr/share/AAVMF/AAVMF_VARS.fd",
+    ),
+    (
+        "/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw",
+        "/usr/share/edk2/aarch64/vars-template-pflash.raw",
+    ),
+];
+
+/// Finds OVMF for machines of `arch` on this host.
+pub fn ovmf(arch: Arch) -> anyhow::Result<Ovmf> {
+    let (places, package) = match arch {
+        Arch::Amd64 => (OVMF, "ovmf"),
+        Arch::Arm64 => (AAVMF, "qemu-efi-aarch64"),
+    };
+    let found = places
         .iter()
         .find(|(code, variables)| Path::new(code).is_file() && Path::new(variables).is_file());
     match found {
@@ -51,6 +68,8 @@ pub fn ovmf() -> anyhow::Result<Ovmf> {
             code: code.into(),
             variables: variables.into(),
         }),
-        None => bail!("there is no UEFI firmware for QEMU on this host: install the package ovmf"),
+        None => bail!(
+            "there is no UEFI firmware for QEMU's {arch} machines on this host: install the package {package}"
+        ),
     }
 }

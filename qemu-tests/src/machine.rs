@@ -9,6 +9,7 @@ use crate::network::{Network, Nic};
 use crate::process;
 use crate::qmp::{self, Qmp};
 use anyhow::{Context, anyhow, bail};
+use contract::partition::Arch;
 use serde_json::json;
 use std::fs;
 use std::io::Read;
@@ -32,6 +33,8 @@ pub struct Spec {
     pub folder: PathBuf,
     /// Where its console's output is kept.
     pub logs: PathBuf,
+    /// The architecture of its processors.
+    pub arch: Arch,
     /// What starts before the disk does.
     pub firmware: Firmware,
     /// Number of processors.
@@ -51,12 +54,13 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// A machine with UEFI, two processors, 4 GiB of memory, and nothing else. Both folders must exist.
+    /// An amd64 machine with UEFI, two processors, 4 GiB of memory, and nothing else. Both folders must exist.
     pub fn new(name: &str, folder: &Path, logs: &Path) -> Self {
         Spec {
             name: name.to_owned(),
             folder: folder.to_owned(),
             logs: logs.to_owned(),
+            arch: Arch::Amd64,
             firmware: Firmware::Uefi,
             processors: 2,
             memory_mib: 4096,
@@ -98,7 +102,7 @@ pub struct Machine {
 impl Machine {
     /// Powers the machine on. `boot` numbers its console log: `NAME-BOOT.log`.
     pub fn start(spec: &Spec, boot: &str) -> anyhow::Result<Self> {
-        let accelerator = accelerator::find(&spec.logs.join("../accelerator"));
+        let accelerator = accelerator::find(spec.arch, &spec.logs.join("../accelerator"));
         Self::power_on(spec, boot, accelerator)
             .with_context(|| format!("powering on machine {}", spec.name))
     }
@@ -120,7 +124,7 @@ impl Machine {
         let uefi = match spec.firmware {
             Firmware::Bios => None,
             Firmware::Uefi => {
-                let ovmf = firmware::ovmf()?;
+                let ovmf = firmware::ovmf(spec.arch)?;
                 let variables = spec.folder.join(format!("{}-variables.fd", spec.name));
                 if !variables.exists() {
                     fs::copy(&ovmf.variables, &variables)
@@ -148,7 +152,7 @@ impl Machine {
             }
         })?;
 
-        let mut command = process::bound("qemu-system-x86_64");
+        let mut command = process::bound(arguments::program(spec.arch));
         command
             .args(&arguments)
             .stdin(Stdio::null())
