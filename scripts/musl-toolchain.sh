@@ -7,7 +7,7 @@
 # A standard library belongs to its exact compiler, and a host without rustup's servers cannot get one for a second
 # target. So compiler, source of the standard library, and musl come from Debian, and the library is built here.
 # A finished DIR is left as it is. About 1 GB; two minutes on two cores, beside the download.
-# Needs cargo, gcc, gcc-aarch64-linux-gnu, and what debian-packages.sh needs.
+# Needs cargo, gcc, gcc-aarch64-linux-gnu, qemu-user-static, and what debian-packages.sh needs.
 set -euo pipefail
 dir=$(realpath -m "${1:?usage: $0 DIR}")
 [[ ! -e $dir/env ]] || { echo "already made: $dir"; exit 0; }
@@ -96,6 +96,17 @@ env -u RUSTFLAGS RUSTC="$dir/rustc" RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$std/tar
   cargo build -q -Zbuild-std=std,panic_unwind,panic_abort,proc_macro --release --target "$target" --manifest-path "$std/Cargo.toml"
 find "$std/target/$target/release/deps" -name '*.rlib' ! -name 'libstd_for_*' -exec cp -t "$lib" {} +
 rm -rf "$std" "$dir"/find_object.[co] "$dir/usr/src"
+
+# Whether a panic unwinds is seen in a program that catches one.
+cat > "$dir/catch.rs" <<'R'
+fn main() {
+    let caught = std::thread::spawn(|| panic!("this is to be caught")).join().is_err();
+    std::process::exit(if caught { 0 } else { 1 });
+}
+R
+"$dir/rustc" --edition 2024 --target "$target" -C linker="$gnu-gcc" -C target-feature=+crt-static -o "$dir/catch" "$dir/catch.rs"
+qemu-aarch64-static "$dir/catch" 2> /dev/null || { echo "programs of this toolchain do not survive a panic" >&2; exit 1; }
+rm "$dir"/catch*
 
 upper=${target^^} upper=${upper//-/_}
 cat > "$dir/env.new" <<S

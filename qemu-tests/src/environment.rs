@@ -1,8 +1,8 @@
 //! What the tests are given: an image and programs, by environment variables.
 //!
 //! `SEEDBED_IMAGE` is a raw or qcow2 image, `SEEDBED_ISO` the same as an ISO, `SEEDBED_KUBECTL` a `kubectl` of the image's Kubernetes version,
-//! `SEEDBED_BIN` the `seedbed` command. `SEEDBED_IMAGE_ARM64` is an image for arm64; tests on it run with
-//! `SEEDBED_ARM64=1` alone. Without an image a test prints `SKIP` and its reason and counts as
+//! `SEEDBED_BIN` the `seedbed` command. `SEEDBED_IMAGE_ARM64` is an image for arm64 and
+//! `SEEDBED_FIRSTBOOT_ARM64` the program in it; tests on them run with `SEEDBED_ARM64=1` alone. Without an image a test prints `SKIP` and its reason and counts as
 //! skipped; with `SEEDBED_REQUIRE_IMAGE=1` it fails instead. Tests that take hours also want `SEEDBED_LONG=1`,
 //! and append what they found to `SEEDBED_LONG_RESULTS`.
 
@@ -64,6 +64,11 @@ impl Environment {
 /// The image as an ISO. It is never written.
 pub fn iso() -> anyhow::Result<PathBuf> {
     file("SEEDBED_ISO")
+}
+
+/// The firstboot program for arm64, which `SEEDBED_FIRSTBOOT_ARM64` names.
+pub fn firstboot_arm64() -> anyhow::Result<PathBuf> {
+    file("SEEDBED_FIRSTBOOT_ARM64")
 }
 
 /// The file to which `test`, which takes hours, appends its results. `None`, after a line that says so, if such

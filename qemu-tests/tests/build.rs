@@ -79,7 +79,7 @@ fn build(setup: &Setup, out: &Path, wrap: &[&str], environment: &[(&str, &str)])
         .arg("build")
         .arg(&setup.profile);
     command
-        .args(["--no-cache", "--format", "raw,qcow2", "--out"])
+        .args(["--no-cache", "--arch", "amd64", "--format", "raw,qcow2", "--out"])
         .arg(out)
         .arg("--firstboot")
         .arg(&setup.firstboot);
