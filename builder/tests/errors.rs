@@ -161,7 +161,7 @@ fn a_seeds_secret_of_the_wrong_length_is_never_printed() {
     }
     // What is there is kept: it may be the only copy.
     let before = fs::read(&path).unwrap();
-    let words = ["creating", "seed.yaml", "exists"];
+    let words = ["seed.yaml exists already", "move it away", "--out"];
     refuse(
         seedbed(home.path())
             .args(["seed", "new", "plant", "--out"])

@@ -168,7 +168,12 @@ fn one_architecture_is_locked_and_fetched_alone_and_the_other_stays() {
     assert_eq!(read().arch.keys().collect::<Vec<_>>(), [&Arch::Arm64]);
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("store");
-    succeed(command(&upstream, "fetch").args(one).arg("--store").arg(&dir));
+    succeed(
+        command(&upstream, "fetch")
+            .args(one)
+            .arg("--store")
+            .arg(&dir),
+    );
     let store = Store::open(&dir).unwrap();
     for item in fetch::plan(&both, &[Arch::Arm64]) {
         store.open_verified(&item.sha256, &item.name).unwrap();

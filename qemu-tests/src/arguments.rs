@@ -3,7 +3,7 @@
 use crate::accelerator::Accelerator;
 use crate::disk::Stick;
 use crate::firmware::Ovmf;
-use crate::machine::Spec;
+use crate::machine::{First, Spec};
 use contract::partition::Arch;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -59,18 +59,21 @@ pub fn arguments(
             );
         }
     }
-    let (first_disk, first_cd) = match spec.cds_first {
-        false => (0, spec.disks.len()),
-        true => (spec.cds.len(), 0),
+    let (disks, cds, nics) = (spec.disks.len(), spec.cds.len(), spec.nics.len());
+    let (first_disk, first_cd) = match spec.first {
+        First::Disks => (0, disks),
+        First::Cds => (cds, 0),
+        First::Network => (nics, nics + disks),
     };
     for (i, disk) in spec.disks.iter().enumerate() {
         let node = format!("disk{i}");
         line.blockdev(json!({
             "driver": disk.format.name(), "node-name": node, "discard": "unmap", "file": file(&disk.path),
         }));
-        line.device(
-            json!({ "driver": "virtio-blk-pci", "drive": node, "serial": node, "bootindex": first_disk + i }),
-        );
+        line.device(json!({
+            "driver": "virtio-blk-pci", "drive": node, "serial": node, "bootindex": first_disk + i,
+            "logical_block_size": disk.sectors.bytes(), "physical_block_size": disk.sectors.bytes(),
+        }));
     }
     for (i, cd) in spec.cds.iter().enumerate() {
         let node = format!("cd{i}");
@@ -93,13 +96,17 @@ pub fn arguments(
         let node = format!("stick{i}");
         line.blockdev(stick_node(stick, &node));
         let mut device = stick_device(&node);
-        device["bootindex"] = json!(spec.disks.len() + spec.cds.len() + i);
+        device["bootindex"] = json!(nics + disks + cds + i);
         line.device(device);
     }
     for (i, nic) in spec.nics.iter().enumerate() {
         let id = format!("net{i}");
         line.add("-netdev", nic.netdev(&id));
-        line.device(json!({ "driver": "virtio-net-pci", "netdev": id, "mac": nic.mac_text() }));
+        let mut device = json!({ "driver": "virtio-net-pci", "netdev": id, "mac": nic.mac_text() });
+        if spec.first == First::Network {
+            device["bootindex"] = json!(i);
+        }
+        line.device(device);
     }
     line.device(json!({ "driver": "virtio-rng-pci" }));
     line.device(json!({ "driver": "virtio-serial-pci" }));
@@ -178,6 +185,7 @@ mod tests {
     use super::*;
     use crate::disk::{Disk, Format};
     use crate::network::{Network, Nic};
+    use formats::gpt::SectorSize;
 
     fn places() -> Places {
         let place = |name: &str| PathBuf::from(format!("/s/{name}"));
@@ -195,6 +203,7 @@ mod tests {
         spec.disks.push(Disk {
             path: "/d.qcow2".into(),
             format: Format::Qcow2,
+            sectors: SectorSize::B4096,
         });
         spec.sticks.push(Stick {
             path: "/s.img".into(),
@@ -215,6 +224,7 @@ mod tests {
             r#""driver":"qcow2""#,
             r#""driver":"blkdebug""#,
             r#""driver":"ide-cd""#,
+            r#""logical_block_size":4096"#,
             "mcast=230.0.0.1:5001",
             "path=/s/serial,server=off,logfile=/s/a,,b.log",
         ] {

@@ -56,6 +56,8 @@ pub struct Disk {
     pub path: PathBuf,
     /// How it is written.
     pub format: Format,
+    /// Its logical and physical sectors.
+    pub sectors: SectorSize,
 }
 
 impl Disk {
@@ -68,6 +70,7 @@ impl Disk {
         Ok(Disk {
             path: path.to_owned(),
             format: Format::Qcow2,
+            sectors: SectorSize::B512,
         })
     }
 
@@ -78,6 +81,7 @@ impl Disk {
         Ok(Disk {
             path: path.to_owned(),
             format: Format::Qcow2,
+            sectors: SectorSize::B512,
         })
     }
 
@@ -89,6 +93,7 @@ impl Disk {
         Ok(Disk {
             path: path.to_owned(),
             format: self.format,
+            sectors: self.sectors,
         })
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod accelerator;
 pub mod arguments;
+pub mod bake;
 pub mod cluster;
 pub mod command;
 pub mod disk;
@@ -22,4 +23,5 @@ pub mod process;
 pub mod qmp;
 pub mod report;
 pub mod seed;
+pub mod site;
 pub mod stand;

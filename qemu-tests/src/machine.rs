@@ -8,6 +8,7 @@ use crate::firmware::{self, Firmware};
 use crate::network::{Network, Nic};
 use crate::process;
 use crate::qmp::{self, Qmp};
+use crate::site::Site;
 use anyhow::{Context, anyhow, bail};
 use contract::partition::Arch;
 use serde_json::json;
@@ -45,12 +46,25 @@ pub struct Spec {
     pub disks: Vec<Disk>,
     /// CDs.
     pub cds: Vec<PathBuf>,
-    /// Whether firmware tries the CDs before the disks.
-    pub cds_first: bool,
+    /// What firmware tries before all else.
+    pub first: First,
     /// USB sticks that are in at power-on.
     pub sticks: Vec<Stick>,
     /// Network cards.
     pub nics: Vec<Nic>,
+    /// The segment that a card of [`Network::Served`] is plugged into.
+    pub site: Option<Site>,
+}
+
+/// What firmware tries before all else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// The disks, then the CDs.
+    Disks,
+    /// The CDs, then the disks.
+    Cds,
+    /// The network cards, then the disks, then the CDs.
+    Network,
 }
 
 impl Spec {
@@ -66,9 +80,10 @@ impl Spec {
             memory_mib: 4096,
             disks: Vec::new(),
             cds: Vec::new(),
-            cds_first: false,
+            first: First::Disks,
             sticks: Vec::new(),
             nics: Vec::new(),
+            site: None,
         }
     }
 
@@ -76,7 +91,7 @@ impl Spec {
     pub fn forwarded(&self, guest: u16) -> anyhow::Result<u16> {
         let forwards = self.nics.iter().flat_map(|nic| match &nic.network {
             Network::Isolated(forwards) => forwards.as_slice(),
-            Network::Segment(_) | Network::Unplugged => &[],
+            Network::Segment(_) | Network::Served | Network::Unplugged => &[],
         });
         let found = forwards.into_iter().find(|forward| forward.guest == guest);
         let port =
@@ -152,7 +167,11 @@ impl Machine {
             }
         })?;
 
-        let mut command = process::bound(arguments::program(spec.arch));
+        let qemu = arguments::program(spec.arch);
+        let mut command = match &spec.site {
+            None => process::bound(qemu),
+            Some(site) => site.command(qemu),
+        };
         command
             .args(&arguments)
             .stdin(Stdio::null())

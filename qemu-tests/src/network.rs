@@ -1,5 +1,6 @@
 //! Network cards, and what their cables lead to.
 
+use crate::site::TAP;
 use anyhow::Context;
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -20,6 +21,8 @@ pub enum Network {
     /// A segment that all machines with the same number share: multicast on loopback, no root needed. Every
     /// frame reaches every machine.
     Segment(u16),
+    /// The segment of the machine's site, where servers are.
+    Served,
     /// A cable that is not plugged in anywhere.
     Unplugged,
 }
@@ -53,6 +56,7 @@ impl Nic {
             Network::Segment(port) => {
                 format!("socket,id={id},mcast=230.0.0.1:{port},localaddr=127.0.0.1")
             }
+            Network::Served => format!("tap,id={id},ifname={TAP},script=no,downscript=no"),
             Network::Unplugged => format!("hubport,id={id},hubid=0"),
         }
     }

@@ -98,6 +98,15 @@ impl Stand {
         fs::read_to_string(&self.seed).with_context(|| format!("reading {}", self.seed.display()))
     }
 
+    /// Puts in a stick, and no other, whose seed goes on with `more`.
+    pub fn seed_with(&mut self, more: &str) -> anyhow::Result<()> {
+        let text = self.seed_text()? + more;
+        fs::write(&self.seed, &text).with_context(|| format!("writing {}", self.seed.display()))?;
+        let stick = Stick::fat(&self.path("seed.img"), &[("seed.yaml", &text)])?;
+        self.spec.sticks = vec![stick];
+        Ok(())
+    }
+
     /// Gives the machine a new disk over the image, whose SEED partition holds the seed.
     pub fn seed_on_disk(&mut self) -> anyhow::Result<()> {
         let raw = self.path("seeded.raw");

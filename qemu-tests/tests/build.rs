@@ -3,25 +3,21 @@
 //!
 //! They run where `make image` has left its results (`SEEDBED_IMAGE` and its companions are set).
 
+use qemu_tests::bake::Bakery;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The paths that `make` tells, or `None` after saying that the test is skipped.
+/// The image to compare with, and what it was baked with.
 struct Setup {
-    seedbed: PathBuf,
-    firstboot: PathBuf,
     image: PathBuf,
-    profile: PathBuf,
-    store: PathBuf,
+    bakery: Bakery,
 }
 
+/// What `make` tells, or `None` after saying that the test is skipped.
 fn setup(test: &str) -> Option<Setup> {
-    let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let image = path("SEEDBED_IMAGE").filter(|image| image.is_file());
-    let (Some(image), Some(seedbed), Some(firstboot)) =
-        (image, path("SEEDBED_BIN"), path("SEEDBED_FIRSTBOOT"))
-    else {
+    let image = std::env::var_os("SEEDBED_IMAGE").map(PathBuf::from);
+    let Some(image) = image.filter(|image| image.is_file()) else {
         assert_ne!(
             std::env::var("SEEDBED_REQUIRE_IMAGE").as_deref(),
             Ok("1"),
@@ -30,18 +26,8 @@ fn setup(test: &str) -> Option<Setup> {
         println!("SKIP {test}: SEEDBED_IMAGE names no image; run it by `make machine`");
         return None;
     };
-    let cache = path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")));
-    let store = path("SEEDBED_STORE").or_else(|| Some(cache?.join("seedbed/store")))?;
-    let profile = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()?
-        .join("profiles/demo");
-    Some(Setup {
-        seedbed,
-        firstboot,
-        image,
-        profile,
-        store,
-    })
+    let bakery = Bakery::read().expect("whoever gives an image gives what it was baked with");
+    Some(Setup { image, bakery })
 }
 
 fn missing(test: &str, tool: &str) -> bool {
@@ -71,21 +57,28 @@ fn check(what: &str, output: &Output) {
 }
 
 /// A build in a folder of its own; `wrap` is the command line that `seedbed` is appended to.
-fn build(setup: &Setup, out: &Path, wrap: &[&str], environment: &[(&str, &str)]) -> Output {
+fn build(bakery: &Bakery, out: &Path, wrap: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(wrap[0]);
     command
         .args(&wrap[1..])
-        .arg(&setup.seedbed)
+        .arg(&bakery.seedbed)
         .arg("build")
-        .arg(&setup.profile);
+        .arg(&bakery.profile);
     command
-        .args(["--no-cache", "--arch", "amd64", "--format", "raw,qcow2", "--out"])
+        .args([
+            "--no-cache",
+            "--arch",
+            "amd64",
+            "--format",
+            "raw,qcow2",
+            "--out",
+        ])
         .arg(out)
         .arg("--firstboot")
-        .arg(&setup.firstboot);
+        .arg(&bakery.firstboot);
     command
         .arg("--store")
-        .arg(&setup.store)
+        .arg(&bakery.store)
         .envs(environment.iter().copied())
         .current_dir("/");
     command
@@ -148,17 +141,17 @@ fn reproducible() {
         );
         to
     };
-    let root = setup
+    let bakery = &setup.bakery;
+    let root = bakery
         .profile
         .parent()
         .and_then(Path::parent)
         .expect("the profile is in a repository");
-    let other = Setup {
-        seedbed: copy(&setup.seedbed, "seedbed"),
-        firstboot: copy(&setup.firstboot, "firstboot"),
-        store: copy(&setup.store, "store"),
+    let other = Bakery {
+        seedbed: copy(&bakery.seedbed, "seedbed"),
+        firstboot: copy(&bakery.firstboot, "firstboot"),
+        store: copy(&bakery.store, "store"),
         profile: copy(&root.join("profiles"), "profiles").join("demo"),
-        image: setup.image.clone(),
     };
     copy(&root.join("overlays"), "overlays");
     let wrap = [
@@ -210,7 +203,10 @@ fn starts_no_program_and_opens_no_socket() {
         "-e",
         "trace=execve,execveat,socket,connect",
     ];
-    check("the traced build", &build(&setup, dir.path(), &wrap, &[]));
+    check(
+        "the traced build",
+        &build(&setup.bakery, dir.path(), &wrap, &[]),
+    );
     let trace = fs::read_to_string(log).expect("strace wrote its log");
     let calls: Vec<&str> = trace.lines().filter(|line| line.contains('(')).collect();
     assert_eq!(calls.len(), 1, "{}", calls.join("\n"));

@@ -1,6 +1,7 @@
 //! The library itself, on machines that need no image: a boot sector that says a word and halts.
 
 use anyhow::ensure;
+use formats::gpt::SectorSize;
 use qemu_tests::command::Tool;
 use qemu_tests::disk::{Disk, Format, Stick};
 use qemu_tests::firmware::Firmware;
@@ -42,6 +43,7 @@ fn machine(test: &str, folder: &Path) -> anyhow::Result<Option<Spec>> {
     spec.disks.push(Disk {
         path: disk,
         format: Format::Raw,
+        sectors: SectorSize::B512,
     });
     Ok(Some(spec))
 }

@@ -5,10 +5,9 @@ use contract::journal::Step;
 use qemu_tests::disk::{Disk, Stick};
 use qemu_tests::environment;
 use qemu_tests::firmware::Firmware;
-use qemu_tests::machine::Machine;
+use qemu_tests::machine::{First, Machine};
 use qemu_tests::report::say;
 use qemu_tests::stand::{BOOT, Stand};
-use std::fs;
 
 /// GiB of the disk to install to.
 const DISK: u32 = 20;
@@ -18,12 +17,7 @@ fn stand(test: &str, more: &str) -> anyhow::Result<Option<Stand>> {
     let Some(mut stand) = Stand::for_test(test)? else {
         return Ok(None);
     };
-    let text = stand.seed_text()? + more;
-    fs::write(&stand.seed, &text)?;
-    stand.spec.sticks = vec![Stick::fat(
-        &stand.path("seed.img"),
-        &[("seed.yaml", &text)],
-    )?];
+    stand.seed_with(more)?;
     stand.spec.disks = vec![Disk::blank(&stand.path("blank.qcow2"), DISK)?];
     stand.spec.cds = vec![environment::iso()?];
     Ok(Some(stand))
@@ -70,7 +64,7 @@ fn installs(test: &str, firmware: Firmware) -> anyhow::Result<()> {
     machine.quit()?;
 
     // The CD starts the machine once more. GRUB tells that it came from there, and the machine says what to do.
-    stand.spec.cds_first = true;
+    stand.spec.first = First::Cds;
     match firmware {
         Firmware::Uefi => runs_from_disk(&mut stand, "CD first")?,
         Firmware::Bios => {

@@ -7,7 +7,7 @@ use contract::document::text;
 use contract::peer::{Request, Response};
 use contract::seed::{self, Seed};
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -40,7 +40,13 @@ fn new(name: &str, out: &Path) -> anyhow::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(out);
-    let mut file = file.with_context(|| format!("creating {}", out.display()))?;
+    let mut file = match file {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!(
+            "{} exists already, and its secret may be a cluster's: move it away, or give another --out",
+            out.display()
+        ),
+        file => file.with_context(|| format!("creating {}", out.display()))?,
+    };
     let written = file
         .write_all(text.as_bytes())
         .and_then(|()| file.sync_all());

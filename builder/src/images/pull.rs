@@ -198,6 +198,8 @@ fn lock_found(
         }
         None => None,
     };
+    // A tag leads to the manifest itself; a digest can only lead to what has it.
+    let index = index.filter(|_| name.digest.is_some());
     for document in index.iter().chain([&manifest]) {
         save(store, document, &format!("a manifest of {name}"))?;
     }
@@ -206,10 +208,7 @@ fn lock_found(
         layout: None,
         archive: None,
         signed_by,
-        // A tag leads to the manifest itself; a digest can only lead to what has it.
-        index: index
-            .filter(|_| name.digest.is_some())
-            .map(|index| index.locked()),
+        index: index.map(|index| index.locked()),
         manifest: manifest.locked(),
         blobs,
     }))

@@ -4,7 +4,7 @@
 pub(super) const OS_RELEASE: &str = "usr/lib/os-release";
 
 /// Modules that every initrd carries: device-mapper with verity, the file systems that are mounted from here,
-/// and the drivers of everything a disk, stick or CD may hang on. `crypto-sha256` brings the processor's own.
+/// and the drivers of everything a disk, stick or CD may hang on, or be in. `crypto-sha256` brings the processor's own.
 pub const MODULES: &[&str] = &[
     "dm_mod",
     "dm_verity",
@@ -30,6 +30,9 @@ pub const MODULES: &[&str] = &[
     "uas",
     "xhci_pci",
     "ehci_pci",
+    // Memory that firmware put a medium into.
+    "nfit",
+    "nd_pmem",
 ];
 
 /// Files taken from the root tree, by the package that has them. `MULTIARCH` is the architecture's tuple.

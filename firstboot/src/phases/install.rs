@@ -40,13 +40,12 @@ impl Phase for Install {
         let seed = facts::seed(host)?.context("there is no seed yet")?;
         let manifest = facts::manifest(host)?;
         let booted = disk::booted(host)?;
-        let medium = is_medium(host, &booted, &manifest);
+        let medium = is_medium(host, &booted, &manifest)?;
         match seed.install {
             _ if !medium => Ok(State::Done),
             Some(_) => Ok(State::Absent),
-            None if is_read_only(host, &booted) => Err(Trouble::Waiting(format!(
-                "{} cannot be written: this machine can be installed to a disk, which takes `install:` in the \
-                 seed",
+            None if keeps_nothing(host, &booted.name)? => Err(Trouble::Waiting(format!(
+                "{} keeps nothing: this machine can be installed to a disk, which takes `install:` in the seed",
                 booted.name
             ))),
             None => Ok(State::Done),
@@ -90,9 +89,9 @@ impl Phase for Install {
     }
 }
 
-/// Whether the machine was started from something to install from: what cannot be written, or what has no room to
-/// grow and is not this machine's yet. A machine keeps its disk, whatever sizes a later image wants.
-fn is_medium(host: &dyn Host, booted: &Disk, manifest: &Manifest) -> bool {
+/// Whether the machine was started from something to install from: what keeps nothing, or what has no room to grow
+/// and is not this machine's yet. A machine keeps its disk, whatever sizes a later image wants.
+fn is_medium(host: &dyn Host, booted: &Disk, manifest: &Manifest) -> Result<bool> {
     let entry = |role: Role| {
         let kind = role.type_guid(manifest.arch);
         let mut entries = booted.table.entries.values();
@@ -103,12 +102,18 @@ fn is_medium(host: &dyn Host, booted: &Disk, manifest: &Manifest) -> bool {
         entry(part.role).is_some_and(|entry| entry.sectors().saturating_mul(sector) < part.bytes)
     };
     let own = entry(Role::State).is_some();
-    is_read_only(host, booted) || (!own && manifest.partitions.iter().any(small))
+    let small = !own && manifest.partitions.iter().any(small);
+    Ok(small || keeps_nothing(host, &booted.name)?)
 }
 
-fn is_read_only(host: &dyn Host, disk: &Disk) -> bool {
-    let ro = host.read_text(&format!("/sys/class/block/{}/ro", disk.name));
-    ro.is_ok_and(|text| text.is_some_and(|text| text.trim() == "1"))
+/// Whether what is written to the disk `name` is lost: it is read-only, or memory that firmware fetched a medium into,
+/// which the kernel calls a volatile region (Linux, `libnvdimm`).
+fn keeps_nothing(host: &dyn Host, name: &str) -> Result<bool> {
+    let says = |file: &str, wanted: &str| -> Result<bool> {
+        let text = host.read_text(&format!("/sys/class/block/{name}/{file}"))?;
+        Ok(text.is_some_and(|text| text.trim() == wanted))
+    };
+    Ok(says("ro", "1")? || says("device/../devtype", "nd_volatile")?)
 }
 
 /// The disk that a loop device shows: a CD. Others are themselves.

@@ -45,7 +45,10 @@ impl Upstream {
         let extended = ["minimal", "minimal-amd64", "minimal-arm64"];
         let extended = extended.map(|name| (shipped.join("..").join(name), name));
         let mut trusted = 0;
-        for (from, to) in extended.into_iter().chain([(shipped.to_owned(), "profile")]) {
+        for (from, to) in extended
+            .into_iter()
+            .chain([(shipped.to_owned(), "profile")])
+        {
             fs::create_dir_all(dir.path().join(to)).unwrap();
             let mut text = fs::read_to_string(from.join("profile.yaml")).unwrap();
             for (_, suite) in SUITES {
@@ -116,16 +119,19 @@ impl Upstream {
     /// What the profile says, by architecture.
     fn parts(&self) -> Vec<(Arch, Parts)> {
         let arch = self.profile.arch.iter();
-        arch.map(|arch| (*arch, self.profile.parts(*arch))).collect()
+        arch.map(|arch| (*arch, self.profile.parts(*arch)))
+            .collect()
     }
 
     fn serve_archives(&mut self) {
         let (mut debs, mut updates) = (Vec::new(), Vec::new());
         for (arch, parts) in self.parts() {
             let deb = |name: &String| {
-                Deb::new(name, "1")
-                    .architecture(arch.as_str())
-                    .file(&format!("/usr/share/{name}"), name.as_str(), 0o644)
+                Deb::new(name, "1").architecture(arch.as_str()).file(
+                    &format!("/usr/share/{name}"),
+                    name.as_str(),
+                    0o644,
+                )
             };
             let mut all = parts.packages.iter().map(deb);
             // One more that nobody asked for by name.
