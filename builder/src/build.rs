@@ -114,11 +114,7 @@ pub struct Built {
 /// Builds everything that `request` asks for; nothing, if it is all there from the same inputs already.
 pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     let (profile, arch) = (request.profile, request.arch);
-    let locked = request.lock.arch.get(&arch);
-    let locked = locked.with_context(|| {
-        let (name, dir) = (&profile.name, profile.dir.display());
-        format!("the lock of {name} has nothing for {arch}: run `seedbed lock {dir} --arch {arch}`")
-    })?;
+    let locked = request.lock.part(profile, arch)?;
     outputs::check(&request.formats, request.sector_size)?;
     let creating = || format!("creating {}", request.out.display());
     fs::create_dir_all(request.out).with_context(creating)?;

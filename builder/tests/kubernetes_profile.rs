@@ -166,6 +166,10 @@ fn one_architecture_is_locked_and_fetched_alone_and_the_other_stays() {
     fs::remove_file(lock_path(&upstream)).unwrap();
     succeed(command(&upstream, "lock").args(one));
     assert_eq!(read().arch.keys().collect::<Vec<_>>(), [&Arch::Arm64]);
+    refuse(
+        &mut command(&upstream, "fetch"),
+        &["nothing for amd64", "--arch amd64"],
+    );
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("store");
     succeed(

@@ -1,5 +1,6 @@
 //! Which architectures a command works for, and the firstboot program of each.
 
+use crate::lock::Lock;
 use crate::profile::Profile;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
@@ -68,6 +69,22 @@ pub(super) fn chosen(profile: &Profile, named: &[ArchArg]) -> anyhow::Result<Vec
         );
     }
     Ok(named.into_iter().collect())
+}
+
+/// Those of [`chosen`] of a profile and its lock; without any named, all that are locked.
+pub(super) fn locked(
+    profile: &Profile,
+    lock: &Lock,
+    named: &[ArchArg],
+) -> anyhow::Result<Vec<Arch>> {
+    if named.is_empty() {
+        return Ok(lock.arch.keys().copied().collect());
+    }
+    let chosen = chosen(profile, named)?;
+    for arch in &chosen {
+        lock.part(profile, *arch)?;
+    }
+    Ok(chosen)
 }
 
 /// The program for images of `arch`: what was given for it, or for any, or what lies beside this program.

@@ -179,6 +179,9 @@ pub struct BundleArgs {
     /// The profile.
     #[command(flatten)]
     pub profile: ProfileArgs,
+    /// Architectures [default: all that are locked].
+    #[arg(long, value_delimiter = ',')]
+    pub arch: Vec<ArchArg>,
     /// Leave out what this lock names, too: a lock, or the folder of a profile.
     #[arg(long, value_name = "LOCK")]
     pub since: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use crate::build::{self, Request};
 use crate::cache::Cache;
-use crate::cli::arch;
+use crate::cli::arch::{self, ArchArg};
 use crate::cli::args::{BuildArgs, FetchArgs, PlaceArgs, ProfileArgs, StoreArgs};
 use crate::cli::bundle;
 use crate::debian::date::Date;
@@ -58,6 +58,9 @@ pub(super) fn fetch(args: FetchArgs) -> anyhow::Result<()> {
     let lock = lock::read(&profile)?;
     lock::own::verify(&profile, &lock)?;
     let chosen = arch::chosen(&profile, &args.arch)?;
+    for arch in &chosen {
+        lock.part(&profile, *arch)?;
+    }
     if args.offline {
         let all = fetch::everything(&lock, &chosen);
         fetch::offline(&all, &store)?;
@@ -125,10 +128,15 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
     } = inputs(
         args.profile.as_deref(),
         &args.bundle,
+        &args.arch,
         open_store(args.store)?,
     )?;
     // Of all architectures, before the first of them takes its time.
-    let programs = arch::chosen(&profile, &args.arch)?
+    let chosen = arch::chosen(&profile, &args.arch)?;
+    for arch in &chosen {
+        lock.part(&profile, *arch)?;
+    }
+    let programs = chosen
         .into_iter()
         .map(|arch| Ok((arch, arch::firstboot(arch, &args.firstboot)?)))
         .collect::<anyhow::Result<Vec<_>>>()?;
@@ -186,9 +194,14 @@ pub(super) struct Inputs {
     pub(super) _unpacked: Option<tempfile::TempDir>,
 }
 
-fn inputs(folder: Option<&Path>, bundles: &[PathBuf], store: Store) -> anyhow::Result<Inputs> {
+fn inputs(
+    folder: Option<&Path>,
+    bundles: &[PathBuf],
+    named: &[ArchArg],
+    store: Store,
+) -> anyhow::Result<Inputs> {
     let Some(folder) = folder else {
-        return bundle::open(bundles, store);
+        return bundle::open(bundles, named, store);
     };
     let profile = profile::read(folder)?;
     let lock = lock::read(&profile)?;
