@@ -135,14 +135,14 @@ impl Upstream {
             };
             let mut all = parts.packages.iter().map(deb);
             // One more that nobody asked for by name.
-            let first = all.next().unwrap();
-            debs.push(first.field("Depends", "needed-by-the-first"));
+            let last = all.next_back().unwrap();
+            debs.push(last.field("Depends", "needed-by-the-last"));
             debs.extend(all);
             let update = Deb::new(&UPDATED.replace("amd64", arch.as_str()), "2");
             let update = update.architecture(arch.as_str());
             updates.push(update.file("/usr/share/update", "new", 0o644));
         }
-        debs.push(Deb::new("needed-by-the-first", "1").architecture("all"));
+        debs.push(Deb::new("needed-by-the-last", "1").architecture("all"));
         for ((source, suite), debs) in SUITES.into_iter().zip([debs, updates]) {
             let archive = ArchivePlan::new(suite, Date::from_unix(DATE), debs)
                 .build()
