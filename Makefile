@@ -15,12 +15,18 @@ FIRSTBOOT := $(TARGET)/$(HOST)/release/firstboot
 IMAGE := $(OUT)/seedbed-demo-amd64.raw
 KUBECTL := $(KUBE)/release/v1.20.2/bin/linux/amd64/kubectl
 SOURCES := --source kubernetes=file://$(KUBE)
+MUSL := $(CACHE)/musl
+MUSL_TARGET := aarch64-unknown-linux-musl
+FIRSTBOOT_ARM64 := $(TARGET)/$(MUSL_TARGET)/release/firstboot
+IMAGE_ARM64 := $(OUT)/seedbed-demo-arm64.raw
 
 # What the tests on machines are told.
 export SEEDBED_IMAGE := $(abspath $(IMAGE))
 export SEEDBED_ISO := $(abspath $(OUT)/seedbed-demo-amd64.iso)
 export SEEDBED_BIN := $(abspath $(SEEDBED))
 export SEEDBED_FIRSTBOOT := $(abspath $(FIRSTBOOT))
+export SEEDBED_IMAGE_ARM64 := $(abspath $(IMAGE_ARM64))
+export SEEDBED_FIRSTBOOT_ARM64 := $(abspath $(FIRSTBOOT_ARM64))
 export SEEDBED_KUBECTL := $(KUBECTL)
 export SEEDBED_KUBE := $(KUBE)
 
@@ -43,9 +49,28 @@ kube: prerequisites ## Build Kubernetes v1.20.2 from Debian's source package, on
 
 .PHONY: image
 image: programs kube ## Bake the demo image
+	$(SEEDBED) lock profiles/demo --arch amd64 $(SOURCES)
+	$(SEEDBED) fetch profiles/demo --arch amd64 $(SOURCES)
+	$(SEEDBED) build profiles/demo --arch amd64 --format raw,qcow2,iso --out $(OUT) --firstboot $(FIRSTBOOT)
+
+.PHONY: prerequisites-arm64
+prerequisites-arm64: prerequisites
+	scripts/prerequisites.sh arm64
+
+.PHONY: kube-arm64
+kube-arm64: kube prerequisites-arm64
+	scripts/kubernetes-from-debian-source.sh $(KUBE) arm64
+
+.PHONY: firstboot-arm64
+firstboot-arm64: prerequisites-arm64 ## Cross-build firstboot for arm64
+	scripts/musl-toolchain.sh $(MUSL)
+	. $(MUSL)/env; cargo build --release --locked -p seedbed-firstboot --target $(MUSL_TARGET)
+
+.PHONY: image-arm64
+image-arm64: programs kube-arm64 firstboot-arm64 ## Bake the demo image for amd64 and arm64, in one run
 	$(SEEDBED) lock profiles/demo $(SOURCES)
 	$(SEEDBED) fetch profiles/demo $(SOURCES)
-	$(SEEDBED) build profiles/demo --format raw,qcow2,iso --out $(OUT) --firstboot $(FIRSTBOOT)
+	$(SEEDBED) build profiles/demo --arch amd64,arm64 --format raw,qcow2,iso --out $(OUT) --firstboot amd64=$(FIRSTBOOT) --firstboot arm64=$(FIRSTBOOT_ARM64)
 
 .PHONY: screenshot
 screenshot: image ## The picture of the report in docs/
@@ -91,6 +116,10 @@ unit: prerequisites containerd erofs-utils grub systemd-boot
 machine: image ## The tests that need a baked image: a boot to Ready, a power cut, sticks
 	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_REQUIRE_REFEREES=1 cargo test --release --locked -p seedbed-qemu-tests --lib --test build --test closed --test machine --test medium --test sectors --test seed_stick --test power_cut --test boot_to_ready -- --test-threads=1 --nocapture
 
+.PHONY: test-arm64
+test-arm64: image-arm64 ## The tier of arm64: its image boots to Ready, emulated
+	SEEDBED_ARM64=1 cargo test --release --locked -p seedbed-qemu-tests --test arm64 -- --test-threads=1 --nocapture
+
 .PHONY: test-long
 test-long: image ## The tiers that take hours; resumable, results appended to out/long.jsonl
 	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_LONG=1 SEEDBED_LONG_RESULTS=$(abspath $(OUT))/long.jsonl cargo test --release --locked -p seedbed-qemu-tests -- --test-threads=1 --nocapture
@@ -100,7 +129,7 @@ test-long: image ## The tiers that take hours; resumable, results appended to ou
 # No part of CI: ten minutes for each of thirty targets. FUZZ_TARGETS names those to run; empty is all.
 .PHONY: fuzz
 fuzz: ## Feed the readers of untrusted bytes with garbage, FUZZ_SECONDS [600] each; resumable, results in out/fuzz
-	scripts/prerequisites.sh g++
+	scripts/prerequisites.sh fuzz
 	cargo fuzz --version >/dev/null 2>&1 || nice cargo install cargo-fuzz --locked --target-dir $(TARGET)/cargo-fuzz
 	scripts/fuzz.sh $(OUT)/fuzz $(FUZZ_TARGETS)
 

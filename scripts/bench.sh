@@ -15,7 +15,7 @@ runs=${RUNS:-3}
 scratch=$(mktemp -d /var/tmp/seedbed-bench.XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
 sources=(--source "kubernetes=file://$SEEDBED_KUBE")
-packages=$(awk '/^[a-z]/{on=/^packages:/;next} on&&/- /{print $2}' profiles/minimal/profile.yaml profiles/demo/profile.yaml | paste -sd,)
+packages=$(awk '/^[a-z]/{on=/^packages:/;next} on&&/- /{print $2}' profiles/{minimal,minimal-amd64,demo}/profile.yaml | paste -sd,)
 
 drop_caches() { sync; if [[ -w /proc/sys/vm/drop_caches ]]; then echo 3 > /proc/sys/vm/drop_caches; fi; }
 
@@ -34,7 +34,7 @@ measure() {
 }
 
 cp -r profiles overlays "$scratch"
-build() { "$SEEDBED_BIN" build "$scratch/profiles/demo" --format raw --out "$scratch/out" --firstboot "$SEEDBED_FIRSTBOOT" "$@"; }
+build() { "$SEEDBED_BIN" build "$scratch/profiles/demo" --arch amd64 --format raw --out "$scratch/out" --firstboot "$SEEDBED_FIRSTBOOT" "$@"; }
 changed() {
   date +%N > "$scratch/overlays/base/etc/changed"
   build --cache "$scratch/cache"
@@ -42,7 +42,7 @@ changed() {
 cold() {
   rm -rf "$scratch/store"
   drop_caches
-  "$SEEDBED_BIN" fetch profiles/demo "${sources[@]}" --store "$scratch/store"
+  "$SEEDBED_BIN" fetch profiles/demo --arch amd64 "${sources[@]}" --store "$scratch/store"
   build --no-cache --store "$scratch/store"
 }
 export -f build changed cold drop_caches

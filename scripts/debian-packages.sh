@@ -1,38 +1,68 @@
 #!/usr/bin/env bash
 # Unpacks packages of any Debian suite into a folder, without installing them, from the mirror that this machine's apt
-# uses: for programs that the tests want in another suite's version, and for building Kubernetes.
+# uses: for programs that the tests want in another suite's version, for compilers, and for building Kubernetes.
 #
-#   debian-packages.sh SUITE OUT PACKAGE...     unpack into OUT
-#   debian-packages.sh --source SUITE OUT NAME  download the source package NAME into OUT
+#   debian-packages.sh [--with REGEX] SUITE[,SUITE]... OUT PACKAGE[:ARCH]...   unpack into OUT
+#   debian-packages.sh --source SUITE OUT NAME                                 download the source package NAME into OUT
 #
-# Dependencies are not followed. An OUT that holds the same packages already is left as it is. Needs apt-get, dpkg-deb.
+# Dependencies are not followed, but for those whose names match REGEX. A suite whose name ends in -security is in the
+# security archive. An OUT that holds the same packages already is left as it is. Needs apt-get, dpkg-deb.
 set -euo pipefail
-source=
-[[ ${1:-} != --source ]] || { source=1; shift; }
-suite=${1:?usage: $0 [--source] SUITE OUT PACKAGE...} out=$(realpath -m "${2:?}")
+usage="usage: $0 [--source | --with REGEX] SUITE OUT PACKAGE..."
+source= with=
+case ${1:-} in
+  --source) source=1; shift ;;
+  --with) with=${2:?$usage}; shift 2 ;;
+esac
+suites=${1:?$usage} out=$(realpath -m "${2:?$usage}")
 shift 2
-[[ ! -e $out/.packages || $(< "$out/.packages") != "$suite $*" ]] || exit 0
+[[ ! -e $out/.packages || $(< "$out/.packages") != "$suites $*" ]] || exit 0
 
-mirror=${SEEDBED_DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(LABEL)' | awk '$2=="Debian"{print $1; exit}')}
-[[ -n $mirror ]] || { echo "no Debian mirror in apt's configuration; set SEEDBED_DEBIAN_MIRROR" >&2; exit 1; }
+# The base of the archive that a suite is in.
+mirror() {
+  local label=Debian url=${SEEDBED_DEBIAN_MIRROR:-} variable=SEEDBED_DEBIAN_MIRROR
+  if [[ $1 == *-security ]]; then
+    label=Debian-Security url=${SEEDBED_DEBIAN_SECURITY_MIRROR:-} variable=SEEDBED_DEBIAN_SECURITY_MIRROR
+  fi
+  [[ -n $url ]] || url=$(apt-get indextargets --format '$(REPO_URI) $(LABEL)' | awk -v label="$label" '$2==label{print $1; exit}')
+  [[ -n $url ]] || { echo "no mirror of $label in apt's configuration; set $variable" >&2; return 1; }
+  echo "${url%/}"
+}
+
+architectures=(amd64)
+for package; do
+  [[ $package != *:* || " ${architectures[*]} " == *" ${package#*:} "* ]] || architectures+=("${package#*:}")
+done
 mkdir -p "$out"
 work=$(mktemp -d "$out/.apt.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work"/{lists/partial,cache/archives/partial,parts,debs}
 : > "$work/status"
 key=/usr/share/keyrings/debian-archive-keyring.gpg
-printf 'deb [signed-by=%s arch=amd64] %s %s main\ndeb-src [signed-by=%s] %s %s main\n' \
-  "$key" "${mirror%/}" "$suite" "$key" "${mirror%/}" "$suite" > "$work/sources.list"
+for suite in ${suites//,/ }; do
+  mirror=$(mirror "$suite")
+  echo "deb [signed-by=$key arch=$(IFS=,; echo "${architectures[*]}")] $mirror $suite main"
+  [[ -z $source ]] || echo "deb-src [signed-by=$key] $mirror $suite main"
+done > "$work/sources.list"
 apt=(-qq -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts="$work/parts" -o Dir::State::lists="$work/lists"
-  -o Dir::State::status="$work/status" -o Dir::Cache="$work/cache" -o APT::Architectures::=amd64 -o APT::Sandbox::User=root
-  -o Acquire::Languages=none)
+  -o Dir::State::status="$work/status" -o Dir::Cache="$work/cache" -o APT::Sandbox::User=root -o Acquire::Languages=none)
+for architecture in "${architectures[@]}"; do apt+=(-o APT::Architectures::="$architecture"); done
 apt-get "${apt[@]}" update
 if [[ -n $source ]]; then
   cd "$out"
   apt-get "${apt[@]}" --download-only source "$@"
 else
+  packages=("$@")
+  if [[ -n $with ]]; then
+    options=(--recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances)
+    mapfile -t followed < <(apt-cache "${apt[@]}" depends "${options[@]}" "$@" | grep -E '^[a-z0-9]' | grep -E "$with" | sort -u)
+    packages+=("${followed[@]}")
+  fi
   cd "$work/debs"
-  apt-get "${apt[@]}" download "$@"
-  for deb in *.deb; do dpkg-deb -x "$deb" "$out"; done
+  apt-get "${apt[@]}" download "${packages[@]}"
+  for deb in *.deb; do
+    dpkg-deb -x "$deb" "$out"
+    rm "$deb"
+  done
 fi
-echo "$suite $*" > "$out/.packages"
+echo "$suites $*" > "$out/.packages"

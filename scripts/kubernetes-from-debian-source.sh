@@ -9,7 +9,8 @@
 #   OUT/release/v1.20.2/bin/linux/ARCH/{kubelet,kubeadm,kubectl,kube-apiserver,...,pause}{,.sha256}
 #
 # About five minutes on two cores; 2.5 GB of scratch space below OUT/.work-ARCH, removed at the end. A finished
-# OUT is left as it is. Needs make, rsync, gcc, and what debian-packages.sh needs.
+# OUT is left as it is. Needs make, rsync, gcc, for arm64
+# gcc-aarch64-linux-gnu and libc6-dev-arm64-cross, and what debian-packages.sh needs.
 #
 # Go 1.15 (bullseye's) is needed: built with Go 1.18 or newer, kubeadm of this version panics in its JSON encoder.
 set -euo pipefail
@@ -30,6 +31,8 @@ mkdir -p .go/src/k8s.io && ln -sfn ../../.. .go/src/k8s.io/kubernetes
 export GOROOT=$work/go/usr/lib/go-1.15 GOPATH=$PWD/.go HOME=$work/home CGO_ENABLED=0 GOLDFLAGS="-s -w" GOCACHE=$work/gocache
 export PATH=$GOROOT/bin:$PATH KUBE_GIT_VERSION_FILE=$work/version KUBE_BUILD_PLATFORMS=linux/$arch
 printf "KUBE_GIT_COMMIT='faecb196815e248d3ecfb03c680a4507229c2a56'\nKUBE_GIT_TREE_STATE='clean'\nKUBE_GIT_VERSION='%s'\nKUBE_GIT_MAJOR='1'\nKUBE_GIT_MINOR='20'\n" "$version" > "$work/version"
+# Of these only kubelet is linked dynamically by default, when it is built for another architecture than the host's.
+export KUBE_STATIC_OVERRIDES=kubelet
 make WHAT="${binaries[*]/#/cmd/}"
 case $arch in amd64) cc=gcc ;; arm64) cc=aarch64-linux-gnu-gcc ;; esac
 "$cc" -Os -Wall -static -s -DVERSION=v3.2 -o "_output/local/bin/linux/$arch/pause" build/pause/linux/pause.c

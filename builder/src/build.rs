@@ -37,10 +37,11 @@ use crate::contents::Contents;
 use crate::fetch;
 use crate::lock::{self, ArchLock, Lock};
 use crate::profile::{Parts, Profile};
+use crate::rootfs::elf;
 use crate::secure_boot::SecureBoot;
 use crate::store::Store;
 use crate::{digest, disk};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use contract::partition::{Arch, Role};
 use formats::gpt::SectorSize;
 use formats::tree::Content;
@@ -117,9 +118,7 @@ pub struct Built {
 /// Builds everything that `request` asks for; nothing, if it is all there from the same inputs already.
 pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     let (profile, arch) = (request.profile, request.arch);
-    let locked = request.lock.arch.get(&arch);
-    let locked =
-        locked.with_context(|| format!("the lock of {} has nothing for {arch}", profile.name))?;
+    let locked = request.lock.part(profile, arch)?;
     outputs::check(&request.formats, request.sector_size)?;
     let creating = || format!("creating {}", request.out.display());
     fs::create_dir_all(request.out).with_context(creating)?;
@@ -149,7 +148,7 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
         blobs: Blobs::open(&items, request.store)?,
         packages,
         cache: request.cache,
-        firstboot: open(request.firstboot)?,
+        firstboot: firstboot(request.firstboot, arch)?,
         lock_digest,
         epoch: i64::try_from(request.lock.epoch).context("the lock's date is out of range")?,
         scratch: scratch.path(),
@@ -225,6 +224,24 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     stages.done("keep");
     built.report.seconds = stages.finish();
     Ok(built)
+}
+
+/// The firstboot program at `path`, which must be for `arch`: a machine that starts another ends in its initrd.
+fn firstboot(path: &Path, arch: Arch) -> anyhow::Result<Content> {
+    let content = open(path)?;
+    let reading = || format!("reading {}", path.display());
+    let header = content.slice(0, content.len().min(elf::HEADER as u64));
+    let header = header.with_context(reading)?.to_vec();
+    let header = header.with_context(reading)?;
+    let machine = elf::File::parse(&header).map(|file| file.machine());
+    if let Some(machine) = machine.filter(|machine| *machine != elf::machine(arch)) {
+        bail!(
+            "{} is a program for ELF machine {machine}, and {arch} is {}: give the right one by --firstboot {arch}=FILE",
+            path.display(),
+            elf::machine(arch)
+        );
+    }
+    Ok(content)
 }
 
 fn open(path: &Path) -> anyhow::Result<Content> {

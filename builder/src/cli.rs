@@ -1,5 +1,6 @@
 //! From command-line arguments to requests, and from results to what people and programs read.
 
+pub mod arch;
 pub mod args;
 mod artifact;
 mod bake;

@@ -41,6 +41,22 @@ pub struct Lock {
     pub arch: BTreeMap<Arch, ArchLock>,
 }
 
+impl Lock {
+    /// What is locked for `arch`, of which `profile` is.
+    ///
+    /// # Errors
+    /// It was locked for other architectures alone.
+    pub fn part(&self, profile: &Profile, arch: Arch) -> anyhow::Result<&ArchLock> {
+        self.arch.get(&arch).with_context(|| {
+            let (name, dir) = (&profile.name, profile.dir.display());
+            format!(
+                "the lock of {name} has nothing for {arch}: run `seedbed lock {dir} --arch {arch}`, \
+                 or name the others by --arch"
+            )
+        })
+    }
+}
+
 /// What is locked for one architecture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

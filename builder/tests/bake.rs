@@ -11,6 +11,9 @@ mod loopback;
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "bake/architectures.rs"]
+mod architectures;
+
 use builder::digest;
 use loopback::command::{refuse, seedbed, seedbed_after, succeed};
 use loopback::machine::small_machine;

@@ -21,6 +21,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+const BOTH: [Arch; 2] = [Arch::Amd64, Arch::Arm64];
+
 fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../profiles/kubernetes")
 }
@@ -43,7 +45,6 @@ fn locked(upstream: &Upstream) -> Lock {
 }
 
 fn amd64(lock: &Lock) -> &ArchLock {
-    assert_eq!(lock.arch.keys().collect::<Vec<_>>(), [&Arch::Amd64]);
     &lock.arch[&Arch::Amd64]
 }
 
@@ -80,7 +81,7 @@ fn packages_are_locked_as_the_signed_archives_have_them() {
     let names: BTreeSet<&str> = packages.iter().map(|p| p.name.as_str()).collect();
     let parts = upstream.profile.parts(Arch::Amd64);
     let wanted = parts.packages.iter().map(String::as_str);
-    assert_eq!(names, wanted.chain(["needed-by-the-first"]).collect());
+    assert_eq!(names, wanted.chain(["needed-by-the-last"]).collect());
     for package in packages {
         let suite = upstream.profile.sources[&package.archive]
             .debian
@@ -139,6 +140,60 @@ fn images_are_locked_for_the_architecture_from_the_index() {
 }
 
 #[test]
+fn both_architectures_have_the_same_components() {
+    let upstream = upstream();
+    let lock = locked(&upstream);
+    assert_eq!(lock.arch.keys().copied().collect::<Vec<_>>(), BOTH);
+    let components = |arch: Arch| {
+        let part = &lock.arch[&arch];
+        let general = |name: &String| name.replace(arch.as_str(), "ARCH");
+        let packages = part.packages.iter().map(|package| general(&package.name));
+        let files = part.files.iter().map(|file| general(&file.path));
+        let images = part.images.iter().map(|image| image.name.clone());
+        packages.chain(files).chain(images).collect::<Vec<_>>()
+    };
+    assert_eq!(components(Arch::Amd64), components(Arch::Arm64));
+}
+
+#[test]
+fn one_architecture_is_locked_and_fetched_alone_and_the_other_stays() {
+    let upstream = upstream();
+    let both = locked(&upstream);
+    let read = || lock::read(&upstream.profile).unwrap();
+    let one = ["--arch", "arm64"];
+    succeed(command(&upstream, "lock").args(one));
+    assert_eq!(read(), both);
+    fs::remove_file(lock_path(&upstream)).unwrap();
+    succeed(command(&upstream, "lock").args(one));
+    assert_eq!(read().arch.keys().collect::<Vec<_>>(), [&Arch::Arm64]);
+    refuse(
+        &mut command(&upstream, "fetch"),
+        &["nothing for amd64", "--arch amd64"],
+    );
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("store");
+    succeed(
+        command(&upstream, "fetch")
+            .args(one)
+            .arg("--store")
+            .arg(&dir),
+    );
+    let store = Store::open(&dir).unwrap();
+    for item in fetch::plan(&both, &[Arch::Arm64]) {
+        store.open_verified(&item.sha256, &item.name).unwrap();
+    }
+    succeed(command(&upstream, "lock").args(["--arch", "amd64"]));
+    assert_eq!(read(), both);
+    // What another text of the profile gave does not stay.
+    let path = upstream.folder().join("profile.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{text}\n# changed\n")).unwrap();
+    succeed(command(&upstream, "lock").args(one));
+    let changed = lock::read(&profile::read(&upstream.folder()).unwrap()).unwrap();
+    assert_eq!(changed.arch.keys().collect::<Vec<_>>(), [&Arch::Arm64]);
+}
+
+#[test]
 fn locking_twice_gives_the_same_text() {
     let upstream = upstream();
     locked(&upstream);
@@ -163,8 +218,9 @@ fn a_second_fetch_asks_nothing() {
     let mut first = command(&upstream, "fetch");
     succeed(first.arg("--store").arg(&dir));
     let store = Store::open(&dir).unwrap();
-    let items = fetch::plan(&lock, &[Arch::Amd64]);
-    let pulled = amd64(&lock).images.iter().filter_map(|i| i.pulled.as_ref());
+    let items = fetch::plan(&lock, &BOTH);
+    let images = lock.arch.values().flat_map(|part| &part.images);
+    let pulled = images.filter_map(|image| image.pulled.as_ref());
     let blobs = pulled.flat_map(|image| std::iter::once(&image.manifest).chain(&image.blobs));
     let all: BTreeSet<&str> = items
         .iter()

@@ -8,6 +8,7 @@
 use crate::process;
 use crate::report::say;
 use anyhow::Context;
+use contract::partition::Arch;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -26,11 +27,15 @@ pub enum Accelerator {
 }
 
 impl Accelerator {
-    /// QEMU's arguments.
-    pub fn arguments(&self) -> [&'static str; 4] {
-        match self {
-            Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Accelerator::Tcg(_) => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+    /// QEMU's arguments for a machine of `arch`.
+    pub fn arguments(&self, arch: Arch) -> [&'static str; 4] {
+        match (self, arch) {
+            (Accelerator::Kvm, _) => ["-accel", "kvm", "-cpu", "host"],
+            (Accelerator::Tcg(_), Arch::Amd64) => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+            // A server's processor. `max` has signed pointers, which take most of the time when they are emulated.
+            (Accelerator::Tcg(_), Arch::Arm64) => {
+                ["-accel", "tcg,thread=multi", "-cpu", "neoverse-n1"]
+            }
         }
     }
 
@@ -60,10 +65,19 @@ const WORD: u8 = 0x2a;
 const STATUS: i32 = (WORD as i32) << 1 | 1;
 
 static FOUND: OnceLock<Accelerator> = OnceLock::new();
+static FOREIGN: OnceLock<Accelerator> = OnceLock::new();
 
-/// The best accelerator that works; looked for once in each process, and once after each boot of this host if
+/// The best accelerator that works for machines of `arch`; for those of this host looked for once in each process, and once after each boot of this host if
 /// `cache` can be written. The first call prints what was found.
-pub fn find(cache: &Path) -> &'static Accelerator {
+pub fn find(arch: Arch, cache: &Path) -> &'static Accelerator {
+    // What is tried below is a program for x86-64.
+    if arch != Arch::Amd64 {
+        return FOREIGN.get_or_init(|| {
+            let found = Accelerator::Tcg(format!("the machines are {arch}"));
+            say(&format!("machines run by {found}"));
+            found
+        });
+    }
     FOUND.get_or_init(|| {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let known = fs::read_to_string(cache).unwrap_or_default();

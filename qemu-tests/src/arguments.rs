@@ -4,6 +4,7 @@ use crate::accelerator::Accelerator;
 use crate::disk::Stick;
 use crate::firmware::{Firmware, Ovmf};
 use crate::machine::{First, Spec};
+use contract::partition::Arch;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,14 @@ pub struct Places {
     pub log: PathBuf,
 }
 
+/// The program that runs machines of `arch`.
+pub fn program(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Amd64 => "qemu-system-x86_64",
+        Arch::Arm64 => "qemu-system-aarch64",
+    }
+}
+
 /// Everything after the program's name. With `ovmf` the machine has UEFI, and its variables are at `variables`.
 pub fn arguments(
     spec: &Spec,
@@ -29,12 +38,16 @@ pub fn arguments(
 ) -> Vec<String> {
     let mut line = Line::default();
     line.add("-name", &spec.name);
-    line.words(&accelerator.arguments());
+    line.words(&accelerator.arguments(spec.arch));
     line.add("-smp", spec.processors.to_string());
     line.add("-m", spec.memory_mib.to_string());
     line.words(&["-nodefaults", "-display", "none", "-vga", "none"]);
+    let board = match spec.arch {
+        Arch::Amd64 => "q35",
+        Arch::Arm64 => "virt,gic-version=3",
+    };
     match ovmf {
-        None => line.add("-machine", "q35"),
+        None => line.add("-machine", board),
         Some((ovmf, variables)) => {
             line.blockdev(json!({ "driver": "raw", "node-name": "code", "read-only": true, "file": file(&ovmf.code) }));
             line.blockdev(
@@ -50,7 +63,7 @@ pub fn arguments(
             };
             line.add(
                 "-machine",
-                format!("q35{smm},pflash0=code,pflash1=variables"),
+                format!("{board}{smm},pflash0=code,pflash1=variables"),
             );
         }
     }
@@ -76,7 +89,15 @@ pub fn arguments(
             json!({ "driver": "raw", "node-name": node, "read-only": true, "file": file(cd) }),
         );
         let index = first_cd + i;
-        line.device(json!({ "driver": "ide-cd", "drive": node, "bus": format!("ide.{i}"), "bootindex": index }));
+        let (drive, bus) = match spec.arch {
+            Arch::Amd64 => ("ide-cd", format!("ide.{i}")),
+            // An Arm board has no controller for CDs.
+            Arch::Arm64 => {
+                line.device(json!({ "driver": "virtio-scsi-pci", "id": format!("scsi{i}") }));
+                ("scsi-cd", format!("scsi{i}.0"))
+            }
+        };
+        line.device(json!({ "driver": drive, "drive": node, "bus": bus, "bootindex": index }));
     }
     line.device(json!({ "driver": "qemu-xhci", "id": "usb" }));
     for (i, stick) in spec.sticks.iter().enumerate() {
@@ -233,6 +254,23 @@ mod tests {
         for expected in ["q35,smm=on,pflash0=code", "property=secure,value=on"] {
             assert!(line.contains(expected), "{expected} is not in {line}");
         }
+    }
+
+    #[test]
+    fn an_arm_machine_has_a_board_and_a_processor_of_its_own() {
+        let mut spec = Spec::new("m", Path::new("/m"), Path::new("/logs"));
+        spec.arch = Arch::Arm64;
+        spec.cds.push("/c.iso".into());
+        let tcg = Accelerator::Tcg(String::new());
+        let line = arguments(&spec, &tcg, None, &places()).join(" ");
+        for expected in [
+            "-cpu neoverse-n1",
+            "-machine virt,gic-version=3",
+            r#""bus":"scsi0.0""#,
+        ] {
+            assert!(line.contains(expected), "{expected} is not in {line}");
+        }
+        assert!(!line.contains("ide") && !line.contains("q35"), "{line}");
     }
 
     #[test]

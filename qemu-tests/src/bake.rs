@@ -60,7 +60,7 @@ impl Bakery {
             .limit(LIMIT)
             .arg("build")
             .arg(&self.profile)
-            .arg("--no-cache")
+            .args(["--arch", "amd64", "--no-cache"])
             .arg("--out")
             .arg(out)
             .arg("--firstboot")

@@ -1,12 +1,14 @@
 //! What the tests are given: an image and programs, by environment variables.
 //!
 //! `SEEDBED_IMAGE` is a raw or qcow2 image, `SEEDBED_ISO` the same as an ISO, `SEEDBED_KUBECTL` a `kubectl` of the image's Kubernetes version,
-//! `SEEDBED_BIN` the `seedbed` command. Without an image a test prints `SKIP` and its reason and counts as
+//! `SEEDBED_BIN` the `seedbed` command. `SEEDBED_IMAGE_ARM64` is an image for arm64 and
+//! `SEEDBED_FIRSTBOOT_ARM64` the program in it; tests on them run with `SEEDBED_ARM64=1` alone. Without an image a test prints `SKIP` and its reason and counts as
 //! skipped; with `SEEDBED_REQUIRE_IMAGE=1` it fails instead. Tests that take hours also want `SEEDBED_LONG=1`,
 //! and append what they found to `SEEDBED_LONG_RESULTS`.
 
 use crate::report::{results, say};
 use anyhow::{Context, bail};
+use contract::partition::Arch;
 use std::path::PathBuf;
 
 /// An image to boot, and programs to look at it with.
@@ -14,6 +16,8 @@ use std::path::PathBuf;
 pub struct Environment {
     /// The image, raw or qcow2. It is never written.
     pub image: PathBuf,
+    /// The architecture that the image is for.
+    pub arch: Arch,
     /// `kubectl`.
     pub kubectl: PathBuf,
     /// `seedbed`.
@@ -32,13 +36,25 @@ impl Environment {
             ));
             return Ok(None);
         }
-        Self::read().map(Some)
+        Self::read("SEEDBED_IMAGE", Arch::Amd64).map(Some)
+    }
+
+    /// The same with the image for arm64. `None`, after a line that says so, if such tests are not wanted now.
+    pub fn for_test_on_arm64(test: &str) -> anyhow::Result<Option<Self>> {
+        if std::env::var_os("SEEDBED_ARM64").is_none_or(|value| value != "1") {
+            say(&format!(
+                "SKIP {test}: an emulated arm64 machine takes its time and runs with SEEDBED_ARM64=1"
+            ));
+            return Ok(None);
+        }
+        Self::read("SEEDBED_IMAGE_ARM64", Arch::Arm64).map(Some)
     }
 
     /// What the environment names; each variable has to be there and name a file.
-    pub fn read() -> anyhow::Result<Self> {
+    fn read(image: &str, arch: Arch) -> anyhow::Result<Self> {
         Ok(Environment {
-            image: file("SEEDBED_IMAGE")?,
+            image: file(image)?,
+            arch,
             kubectl: file("SEEDBED_KUBECTL")?,
             seedbed: file("SEEDBED_BIN")?,
         })
@@ -48,6 +64,11 @@ impl Environment {
 /// The image as an ISO. It is never written.
 pub fn iso() -> anyhow::Result<PathBuf> {
     file("SEEDBED_ISO")
+}
+
+/// The firstboot program for arm64, which `SEEDBED_FIRSTBOOT_ARM64` names.
+pub fn firstboot_arm64() -> anyhow::Result<PathBuf> {
+    file("SEEDBED_FIRSTBOOT_ARM64")
 }
 
 /// The file to which `test`, which takes hours, appends its results. `None`, after a line that says so, if such

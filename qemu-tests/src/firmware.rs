@@ -1,6 +1,7 @@
 //! Where distributions put UEFI firmware for virtual machines.
 
 use anyhow::bail;
+use contract::partition::Arch;
 use std::path::{Path, PathBuf};
 
 /// What starts before the disk does.
@@ -14,7 +15,7 @@ pub enum Firmware {
     Bios,
 }
 
-/// OVMF's two flash images.
+/// The two flash images of OVMF, which is called AAVMF on Arm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ovmf {
     /// The code, never written.
@@ -23,8 +24,8 @@ pub struct Ovmf {
     pub variables: PathBuf,
 }
 
-/// Code and variables, in the order of preference: Debian 12 and 13, Debian 11, Fedora, Arch.
-const PLACES: &[(&str, &str)] = &[
+/// Code and variables for x86-64, in the order of preference: Debian 12 and 13, Debian 11, Fedora, Arch.
+const OVMF: &[(&str, &str)] = &[
     (
         "/usr/share/OVMF/OVMF_CODE_4M.fd",
         "/usr/share/OVMF/OVMF_VARS_4M.fd",
@@ -43,8 +44,8 @@ const PLACES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The same with Secure Boot; its variables are in memory that only System Management Mode writes.
-const SECURE_BOOT_PLACES: &[(&str, &str)] = &[
+/// OVMF with Secure Boot; its variables are in memory that only System Management Mode writes.
+const SECURE_BOOT: &[(&str, &str)] = &[
     (
         "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
         "/usr/share/OVMF/OVMF_VARS_4M.fd",
@@ -59,12 +60,26 @@ const SECURE_BOOT_PLACES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Finds OVMF on this host, if `firmware` is UEFI.
-pub fn ovmf(firmware: Firmware) -> anyhow::Result<Option<Ovmf>> {
-    let places = match firmware {
-        Firmware::Bios => return Ok(None),
-        Firmware::Uefi => PLACES,
-        Firmware::SecureBoot => SECURE_BOOT_PLACES,
+/// The same for AArch64: Debian, Fedora.
+const AAVMF: &[(&str, &str)] = &[
+    (
+        "/usr/share/AAVMF/AAVMF_CODE.fd",
+        "/usr/share/AAVMF/AAVMF_VARS.fd",
+    ),
+    (
+        "/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw",
+        "/usr/share/edk2/aarch64/vars-template-pflash.raw",
+    ),
+];
+
+/// Finds OVMF for machines of `arch` on this host, if `firmware` is UEFI.
+pub fn ovmf(firmware: Firmware, arch: Arch) -> anyhow::Result<Option<Ovmf>> {
+    let (places, package) = match (firmware, arch) {
+        (Firmware::Bios, _) => return Ok(None),
+        (Firmware::Uefi, Arch::Amd64) => (OVMF, "ovmf"),
+        (Firmware::Uefi, Arch::Arm64) => (AAVMF, "qemu-efi-aarch64"),
+        (Firmware::SecureBoot, Arch::Amd64) => (SECURE_BOOT, "ovmf"),
+        (Firmware::SecureBoot, Arch::Arm64) => bail!("machines of arm64 have no Secure Boot here"),
     };
     let found = places
         .iter()
@@ -75,7 +90,7 @@ pub fn ovmf(firmware: Firmware) -> anyhow::Result<Option<Ovmf>> {
             variables: variables.into(),
         })),
         None => bail!(
-            "there is no UEFI firmware ({firmware:?}) for QEMU on this host: install the package ovmf"
+            "there is no UEFI firmware ({firmware:?}) for QEMU's {arch} machines on this host: install the package {package}"
         ),
     }
 }

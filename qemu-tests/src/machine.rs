@@ -10,6 +10,7 @@ use crate::process;
 use crate::qmp::{self, Qmp};
 use crate::site::Site;
 use anyhow::{Context, anyhow, bail};
+use contract::partition::Arch;
 use serde_json::json;
 use std::fs;
 use std::io::Read;
@@ -21,8 +22,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The program that a machine is.
-const QEMU: &str = "qemu-system-x86_64";
 /// How often a question whose answer makes no event is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -35,6 +34,8 @@ pub struct Spec {
     pub folder: PathBuf,
     /// Where its console's output is kept.
     pub logs: PathBuf,
+    /// The architecture of its processors.
+    pub arch: Arch,
     /// What starts before the disk does.
     pub firmware: Firmware,
     /// Number of processors.
@@ -67,12 +68,13 @@ pub enum First {
 }
 
 impl Spec {
-    /// A machine with UEFI, two processors, 4 GiB of memory, and nothing else. Both folders must exist.
+    /// An amd64 machine with UEFI, two processors, 4 GiB of memory, and nothing else. Both folders must exist.
     pub fn new(name: &str, folder: &Path, logs: &Path) -> Self {
         Spec {
             name: name.to_owned(),
             folder: folder.to_owned(),
             logs: logs.to_owned(),
+            arch: Arch::Amd64,
             firmware: Firmware::Uefi,
             processors: 2,
             memory_mib: 4096,
@@ -115,7 +117,7 @@ pub struct Machine {
 impl Machine {
     /// Powers the machine on. `boot` numbers its console log: `NAME-BOOT.log`.
     pub fn start(spec: &Spec, boot: &str) -> anyhow::Result<Self> {
-        let accelerator = accelerator::find(&spec.logs.join("../accelerator"));
+        let accelerator = accelerator::find(spec.arch, &spec.logs.join("../accelerator"));
         Self::power_on(spec, boot, accelerator)
             .with_context(|| format!("powering on machine {}", spec.name))
     }
@@ -134,7 +136,7 @@ impl Machine {
             qmp: place("qmp"),
             log: spec.logs.join(format!("{}-{boot}.log", spec.name)),
         };
-        let uefi = match firmware::ovmf(spec.firmware)? {
+        let uefi = match firmware::ovmf(spec.firmware, spec.arch)? {
             None => None,
             Some(ovmf) => {
                 let variables = spec.folder.join(format!("{}-variables.fd", spec.name));
@@ -164,9 +166,10 @@ impl Machine {
             }
         })?;
 
+        let qemu = arguments::program(spec.arch);
         let mut command = match &spec.site {
-            None => process::bound(QEMU),
-            Some(site) => site.command(QEMU),
+            None => process::bound(qemu),
+            Some(site) => site.command(qemu),
         };
         command
             .args(&arguments)

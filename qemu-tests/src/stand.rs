@@ -9,6 +9,7 @@ use crate::network::{self, Forward, Network, Nic};
 use crate::report::Report;
 use crate::seed;
 use anyhow::Context;
+use contract::partition::Arch;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,8 @@ const API: u16 = 6443;
 const DISK: u32 = 20;
 /// How long a boot to Ready may take under software emulation on a busy host.
 pub const BOOT: Duration = Duration::from_secs(900);
+/// The same for a machine whose instructions are unlike the host's.
+const FOREIGN_BOOT: Duration = Duration::from_secs(1800);
 
 /// Machines of one process take turns: two at once would starve each other of processors, and of time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -59,6 +62,7 @@ impl Stand {
         fs::write(&seed, &text).with_context(|| format!("writing {}", seed.display()))?;
 
         let mut spec = Spec::new("machine", folder.path(), report.folder());
+        spec.arch = environment.arch;
         let disk = folder.path().join("machine.qcow2");
         spec.disks
             .push(Disk::over(&environment.image, &disk, DISK)?);
@@ -118,7 +122,11 @@ impl Stand {
     /// Boots `spec`, waits until it is Ready, and takes down the figures under `boot`.
     pub fn boot(&mut self, spec: &Spec, boot: &str) -> anyhow::Result<Machine> {
         let mut machine = Machine::start(spec, boot)?;
-        let ready = machine.wait_ready(BOOT);
+        let limit = match spec.arch {
+            Arch::Amd64 => BOOT,
+            Arch::Arm64 => FOREIGN_BOOT,
+        };
+        let ready = machine.wait_ready(limit);
         self.report.boot(boot, &machine);
         ready.map(|_| machine)
     }

@@ -65,7 +65,14 @@ fn build(bakery: &Bakery, out: &Path, wrap: &[&str], environment: &[(&str, &str)
         .arg("build")
         .arg(&bakery.profile);
     command
-        .args(["--no-cache", "--format", "raw,qcow2", "--out"])
+        .args([
+            "--no-cache",
+            "--arch",
+            "amd64",
+            "--format",
+            "raw,qcow2",
+            "--out",
+        ])
         .arg(out)
         .arg("--firstboot")
         .arg(&bakery.firstboot);

@@ -7,6 +7,7 @@ use crate::lock::{self, Lock, render};
 use crate::profile::Profile;
 use crate::store::Store;
 use anyhow::{Context, bail};
+use contract::partition::Arch;
 use formats::tree::Kind;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -14,20 +15,19 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use tar::{Builder, EntryType, Header};
 
-/// Says what a bundle of `profile` and its `lock` will hold: everything, but for what the lock `since` names already.
+/// Says what a bundle of `profile` and its `lock` will hold: everything for `arch`, but for what the lock `since` names
+/// already.
 ///
 /// # Errors
 /// The store lacks some of it: all that is missing is named.
 pub fn plan(
     profile: &Profile,
     lock: &Lock,
+    arch: &[Arch],
     since: Option<&Lock>,
     store: &Store,
 ) -> anyhow::Result<Index> {
-    let all = |lock: &Lock| {
-        let arch: Vec<_> = lock.arch.keys().copied().collect();
-        fetch::everything(lock, &arch)
-    };
+    let all = |lock: &Lock| fetch::everything(lock, arch);
     let before: BTreeSet<String> = since
         .into_iter()
         .flat_map(all)

@@ -3,11 +3,11 @@
 pub mod keys;
 
 use crate::build;
+use crate::cli::arch::{ArchArg, FirstbootArg};
 use crate::cli::args::keys::{AddonArgs, EnrollArg, KeysCommand, SignerArgs};
 use crate::rewrite::Rule;
 use anyhow::Context;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
-use contract::partition::Arch;
 use formats::gpt::SectorSize;
 use std::path::{Path, PathBuf};
 
@@ -121,6 +121,10 @@ pub struct LockArgs {
     /// Where blobs are kept.
     #[command(flatten)]
     pub store: StoreArgs,
+    /// Resolve for these architectures, and keep what the lock has of the profile's others, unless the profile's text
+    /// is another now [default: all of the profile].
+    #[arg(long, value_delimiter = ',', conflicts_with = "update")]
+    pub arch: Vec<ArchArg>,
     /// Resolve, and fail if the lock is not the same; write nothing.
     #[arg(long)]
     pub check: bool,
@@ -143,6 +147,9 @@ pub struct FetchArgs {
     /// fetched. May be given several times.
     #[arg(long, value_name = "FILE")]
     pub bundle: Vec<PathBuf>,
+    /// Architectures [default: all of the profile].
+    #[arg(long, value_delimiter = ',')]
+    pub arch: Vec<ArchArg>,
     /// Ask nobody, and fail if the store lacks something.
     #[arg(long)]
     pub offline: bool,
@@ -177,6 +184,9 @@ pub struct BundleArgs {
     /// The profile.
     #[command(flatten)]
     pub profile: ProfileArgs,
+    /// Architectures [default: all that are locked].
+    #[arg(long, value_delimiter = ',')]
+    pub arch: Vec<ArchArg>,
     /// Leave out what this lock names, too: a lock, or the folder of a profile.
     #[arg(long, value_name = "LOCK")]
     pub since: Option<PathBuf>,
@@ -226,9 +236,10 @@ pub struct BuildArgs {
     /// Take nothing that builds made before, and keep nothing.
     #[arg(long, conflicts_with = "cache")]
     pub no_cache: bool,
-    /// The firstboot program for the image [default: firstboot beside this program].
-    #[arg(long, value_name = "FILE")]
-    pub firstboot: Option<PathBuf>,
+    /// The firstboot program for the image, or for that of one architecture; may be given several times [default:
+    /// firstboot-ARCH beside this program, or firstboot].
+    #[arg(long, value_name = "[ARCH=]FILE")]
+    pub firstboot: Vec<FirstbootArg>,
     /// A seed to put on the image's SEED partition.
     #[arg(long, value_name = "FILE")]
     pub seed: Option<PathBuf>,
@@ -310,7 +321,7 @@ pub struct VerifyArgs {
     /// Build the image again from this profile's lock and the store, and compare every byte.
     #[arg(long, value_name = "PROFILE")]
     pub rebuild: Option<PathBuf>,
-    /// For --rebuild: the firstboot program in the image [default: firstboot beside this program].
+    /// For --rebuild: the firstboot program in the image [default: firstboot-ARCH beside this program, or firstboot].
     #[arg(long, value_name = "FILE", requires = "rebuild")]
     pub firstboot: Option<PathBuf>,
     /// For --rebuild: where blobs are kept.
@@ -410,24 +421,6 @@ impl From<SectorSizeArg> for SectorSize {
         match arg {
             SectorSizeArg::B512 => SectorSize::B512,
             SectorSizeArg::B4096 => SectorSize::B4096,
-        }
-    }
-}
-
-/// An architecture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ArchArg {
-    /// x86-64.
-    Amd64,
-    /// AArch64.
-    Arm64,
-}
-
-impl From<ArchArg> for Arch {
-    fn from(arg: ArchArg) -> Self {
-        match arg {
-            ArchArg::Amd64 => Arch::Amd64,
-            ArchArg::Arm64 => Arch::Arm64,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::build::{self, Request};
 use crate::cache::Cache;
+use crate::cli::arch::{self, ArchArg};
 use crate::cli::args::{BuildArgs, FetchArgs, PlaceArgs, ProfileArgs, StoreArgs};
 use crate::cli::bundle;
 use crate::debian::date::Date;
@@ -20,7 +21,8 @@ use crate::source::{Places, Sources};
 use crate::store::Store;
 use crate::transport::access::Access;
 use crate::transport::{Limits, Transport};
-use anyhow::{Context, bail};
+use anyhow::Context;
+use contract::partition::Arch;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -56,8 +58,12 @@ pub(super) fn fetch(args: FetchArgs) -> anyhow::Result<()> {
     let profile = profile::read(folder)?;
     let lock = lock::read(&profile)?;
     lock::own::verify(&profile, &lock)?;
+    let chosen = arch::chosen(&profile, &args.arch)?;
+    for arch in &chosen {
+        lock.part(&profile, *arch)?;
+    }
     if args.offline {
-        let all = fetch::everything(&lock, &profile.arch);
+        let all = fetch::everything(&lock, &chosen);
         fetch::offline(&all, &store)?;
         if !args.json {
             println!("all {} blobs are in the store", all.len());
@@ -66,11 +72,11 @@ pub(super) fn fetch(args: FetchArgs) -> anyhow::Result<()> {
     }
     let sources = locate(&profile, args.places)?;
     let mode = Mode::choose(args.json);
-    let items = fetch::plan(&lock, &profile.arch);
+    let items = fetch::plan(&lock, &chosen);
     let transport = transport(&profile, &sources)?;
     let summary = fetch::fetch(&items, &sources, &transport, &store, mode)?;
     let registries = Registries::new(&sources, &transport, Credentials::from_environment());
-    fetch_images(&lock, &profile, &registries, &store, mode)?;
+    fetch_images(&lock, &profile, &chosen, &registries, &store, mode)?;
     if !args.json {
         let (fetched, items, bytes) = (summary.fetched, summary.items, size(summary.bytes));
         println!("{fetched} of {items} blobs fetched ({bytes}); the rest was in the store");
@@ -86,15 +92,12 @@ pub(super) fn transport(profile: &Profile, sources: &Sources) -> anyhow::Result<
 fn fetch_images(
     lock: &Lock,
     profile: &Profile,
+    arch: &[Arch],
     registries: &Registries,
     store: &Store,
     mode: Mode,
 ) -> anyhow::Result<()> {
-    let chosen = || {
-        lock.arch
-            .iter()
-            .filter(|(arch, _)| profile.arch.contains(arch))
-    };
+    let chosen = || lock.arch.iter().filter(|(key, _)| arch.contains(key));
     for chart in chosen().flat_map(|(_, part)| &part.charts) {
         images::chart(chart, registries, store)?;
     }
@@ -126,17 +129,18 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
     } = inputs(
         args.profile.as_deref(),
         &args.bundle,
+        &args.arch,
         open_store(args.store)?,
     )?;
-    let firstboot = match args.firstboot {
-        Some(path) => path,
-        None => beside_this_program("firstboot")?,
-    };
-    let chosen = if args.arch.is_empty() {
-        profile.arch.clone()
-    } else {
-        args.arch.iter().map(|arch| (*arch).into()).collect()
-    };
+    // Of all architectures, before the first of them takes its time.
+    let chosen = arch::chosen(&profile, &args.arch)?;
+    for arch in &chosen {
+        lock.part(&profile, *arch)?;
+    }
+    let programs = chosen
+        .into_iter()
+        .map(|arch| Ok((arch, arch::firstboot(arch, &args.firstboot)?)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let cache = match (args.no_cache, args.cache) {
         (true, _) => Cache::none(),
         (false, Some(dir)) => Cache::open(&dir)?,
@@ -150,14 +154,14 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
         });
     let secure_boot = secure_boot.transpose()?;
     let mut builds = Vec::new();
-    for arch in chosen {
+    for (arch, firstboot) in &programs {
         let request = Request {
             profile: &profile,
             lock: &lock,
-            arch,
+            arch: *arch,
             store: &store,
             cache: &cache,
-            firstboot: &firstboot,
+            firstboot,
             seed: args.seed.as_deref(),
             secure_boot: secure_boot.as_ref(),
             formats: args.format.iter().map(|format| (*format).into()).collect(),
@@ -193,9 +197,14 @@ pub(super) struct Inputs {
     pub(super) _unpacked: Option<tempfile::TempDir>,
 }
 
-fn inputs(folder: Option<&Path>, bundles: &[PathBuf], store: Store) -> anyhow::Result<Inputs> {
+fn inputs(
+    folder: Option<&Path>,
+    bundles: &[PathBuf],
+    named: &[ArchArg],
+    store: Store,
+) -> anyhow::Result<Inputs> {
     let Some(folder) = folder else {
-        return bundle::open(bundles, store);
+        return bundle::open(bundles, named, store);
     };
     let profile = profile::read(folder)?;
     let lock = lock::read(&profile)?;
@@ -235,13 +244,4 @@ pub(super) fn open_store(args: StoreArgs) -> anyhow::Result<Store> {
         Some(dir) => Store::open(&dir),
         None => Store::open(&Store::default_dir()?),
     }
-}
-
-pub(super) fn beside_this_program(name: &str) -> anyhow::Result<PathBuf> {
-    let me = std::env::current_exe().context("finding this program")?;
-    let path = me.parent().unwrap_or(Path::new("/")).join(name);
-    if !path.is_file() {
-        bail!("{} does not exist: give --firstboot FILE", path.display());
-    }
-    Ok(path)
 }

@@ -2,6 +2,7 @@
 
 use crate::bundle::{self, Bundle, import, write};
 use crate::cli::STDOUT;
+use crate::cli::arch::{self, ArchArg};
 use crate::cli::args::BundleArgs;
 use crate::cli::bake::{Inputs, open_store};
 use crate::cli::lock_diff::lock_at;
@@ -13,6 +14,7 @@ use crate::profile;
 use crate::progress::size;
 use crate::store::Store;
 use anyhow::{Context, bail};
+use contract::partition::Arch;
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
@@ -26,7 +28,8 @@ pub(super) fn bundle(args: BundleArgs) -> anyhow::Result<()> {
     let lock = lock::read(&profile)?;
     let store = open_store(args.store)?;
     let since = args.since.as_deref().map(since).transpose()?;
-    let index = write::plan(&profile, &lock, since.as_ref(), &store)?;
+    let arch = arch::locked(&profile, &lock, &args.arch)?;
+    let index = write::plan(&profile, &lock, &arch, since.as_ref(), &store)?;
     let path = args.out;
     let path = path.unwrap_or_else(|| format!("seedbed-{}.bundle.tar", profile.name).into());
     if path.as_os_str() == DASH {
@@ -68,13 +71,20 @@ fn since(path: &Path) -> anyhow::Result<Lock> {
     lock.with_context(|| format!("{} is no lock", path.display()))
 }
 
-/// Opens the bundles at `paths`; what none of them has may be in `store`.
-pub(super) fn open(paths: &[PathBuf], store: Store) -> anyhow::Result<Inputs> {
+/// Opens the bundles at `paths`, for the architectures `named`, or for all that are locked; what none of the bundles
+/// has may be in `store`.
+pub(super) fn open(paths: &[PathBuf], named: &[ArchArg], store: Store) -> anyhow::Result<Inputs> {
     let bundles = paths.iter().map(|path| Bundle::open(path));
     let bundles = bundles.collect::<anyhow::Result<Vec<_>>>()?;
     let newest = bundle::newest(&bundles)?;
     let lock = newest.lock().clone();
-    let missing = missing(&lock, &bundles, &store);
+    let folder = tempfile::Builder::new()
+        .prefix("seedbed-bundle-")
+        .tempdir()
+        .context("creating a temporary folder (TMPDIR says where)")?;
+    let profile = newest.unpack(folder.path())?;
+    let arch = arch::locked(&profile, &lock, named)?;
+    let missing = missing(&lock, &arch, &bundles, &store);
     if !missing.is_empty() {
         let needs = newest.index().since.as_ref();
         let hint = needs.map(|since| {
@@ -89,25 +99,20 @@ pub(super) fn open(paths: &[PathBuf], store: Store) -> anyhow::Result<Inputs> {
             hint.unwrap_or_default()
         );
     }
-    let folder = tempfile::Builder::new()
-        .prefix("seedbed-bundle-")
-        .tempdir()
-        .context("creating a temporary folder (TMPDIR says where)")?;
     Ok(Inputs {
-        profile: newest.unpack(folder.path())?,
+        profile,
         lock,
         store: store.over(bundles),
         _unpacked: Some(folder),
     })
 }
 
-fn missing(lock: &Lock, bundles: &[Bundle], store: &Store) -> Vec<Named> {
-    let arch: Vec<_> = lock.arch.keys().copied().collect();
+fn missing(lock: &Lock, arch: &[Arch], bundles: &[Bundle], store: &Store) -> Vec<Named> {
     let there = |named: &Named| {
         let carried = bundles.iter().any(|b| b.blob(&named.sha256).is_some());
         carried || store.has(&named.sha256, named.size)
     };
-    let mut missing = fetch::everything(lock, &arch);
+    let mut missing = fetch::everything(lock, arch);
     missing.retain(|named| !there(named));
     missing
 }

@@ -1,5 +1,6 @@
 //! `seedbed lock`.
 
+use crate::cli::arch;
 use crate::cli::args::LockArgs;
 use crate::cli::bake::{locate, now, open_store, transport};
 use crate::images::registries::Registries;
@@ -26,7 +27,10 @@ pub(super) fn lock(args: LockArgs) -> anyhow::Result<()> {
         trust_on_first_use: args.trust_on_first_use,
     };
     let new = match args.update.as_slice() {
-        [] => lock::resolve::resolve(&resolution, old.as_ref())?,
+        [] => {
+            let chosen = arch::chosen(&profile, &args.arch)?;
+            lock::resolve::resolve(&resolution, old.as_ref(), &chosen)?
+        }
         names => update::update(&resolution, &lock::read(&profile)?, names)?,
     };
     if let Some(old) = &old {

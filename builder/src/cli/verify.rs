@@ -1,8 +1,10 @@
 //! `seedbed verify`.
 
 use crate::cli::STDOUT;
+use crate::cli::arch;
 use crate::cli::args::VerifyArgs;
-use crate::cli::bake::{beside_this_program, open_store};
+use crate::cli::bake::open_store;
+use crate::inspect;
 use crate::inspect::image::Image;
 use crate::inspect::secure_boot;
 use crate::inspect::verify::{self, Verification};
@@ -64,7 +66,7 @@ fn signatures(image: &Path, certificate: Option<&Path>) -> anyhow::Result<Verifi
 fn rebuild_from(image: &Path, profile: &Path, args: &VerifyArgs) -> anyhow::Result<()> {
     let firstboot = match &args.firstboot {
         Some(path) => path.clone(),
-        None => beside_this_program("firstboot")?,
+        None => arch::firstboot(inspect::manifest(&Image::open(image)?)?.arch, &[])?,
     };
     let sources = Sources {
         profile,

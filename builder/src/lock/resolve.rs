@@ -44,19 +44,36 @@ pub struct Resolution<'a> {
     pub trust_on_first_use: bool,
 }
 
-/// Resolves the profile for all its architectures. `old` is the lock before, if there is one: archives older
-/// than it are refused.
-pub fn resolve(resolution: &Resolution<'_>, old: Option<&Lock>) -> anyhow::Result<Lock> {
+/// Resolves the profile for the architectures `chosen`, which it has. `old` is the lock before, if there is one:
+/// archives older than it are refused, and what it has of the profile's other architectures stays if it was made from
+/// the same text.
+pub fn resolve(
+    resolution: &Resolution<'_>,
+    old: Option<&Lock>,
+    chosen: &[Arch],
+) -> anyhow::Result<Lock> {
     let profile = resolution.profile;
-    let mut resolver = Resolver::new(resolution, old);
     let mut arch = BTreeMap::new();
-    for key in &profile.arch {
+    let mut archives = BTreeMap::new();
+    if let Some(old) = old.filter(|old| old.profile_digest == profile.digest) {
+        let stays = |key: &&Arch| profile.arch.contains(key) && !chosen.contains(key);
+        for key in old.arch.keys().filter(stays) {
+            arch.insert(*key, old.arch[key].clone());
+        }
+        if !arch.is_empty() {
+            let named = |archive: &LockedArchive| (archive.name.clone(), archive.suite.clone());
+            archives.extend(old.archives.iter().map(|a| (named(a), a.clone())));
+        }
+    }
+    let mut resolver = Resolver::new(resolution, old);
+    for key in chosen {
         let locked = resolver
             .resolve(*key)
             .with_context(|| format!("locking {} for {key}", profile.name))?;
         arch.insert(*key, locked);
     }
-    let archives: Vec<LockedArchive> = resolver.archives.into_values().collect();
+    archives.extend(resolver.archives);
+    let archives: Vec<LockedArchive> = archives.into_values().collect();
     Ok(Lock {
         version: 1,
         profile: profile.name.clone(),

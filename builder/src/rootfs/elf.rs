@@ -8,12 +8,14 @@
 //! Layouts are those of the System V ABI, chapters 4 and 5; `.note.dlopen` is the ELF package-metadata
 //! family's note of dlopen dependencies (UAPI group).
 
+use contract::partition::Arch;
 use serde::Deserialize;
 
 const MAGIC: &[u8] = b"\x7fELF";
 const CLASS_64: u8 = 2;
 const DATA_LITTLE: u8 = 1;
-const HEADER: usize = 64;
+/// Bytes of the header.
+pub const HEADER: usize = 64;
 
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
@@ -124,6 +126,14 @@ pub struct Symbol<'a> {
     pub undefined: bool,
 }
 
+/// The processor of an architecture, as headers have it (`EM_X86_64`, `EM_AARCH64`).
+pub fn machine(arch: Arch) -> u16 {
+    match arch {
+        Arch::Amd64 => 62,
+        Arch::Arm64 => 183,
+    }
+}
+
 /// The bytes of an ELF file with its header checked.
 #[derive(Clone, Copy, Debug)]
 pub struct File<'a> {
@@ -140,7 +150,7 @@ impl<'a> File<'a> {
         right.then_some(File { bytes })
     }
 
-    /// The processor (`e_machine`): 62 for x86-64, 183 for AArch64.
+    /// The processor (`e_machine`): see [`machine`].
     pub fn machine(&self) -> u16 {
         u16_at(self.bytes, 18).unwrap_or(0)
     }

@@ -14,7 +14,7 @@
 //! left out. The loader looks only at the first fitting entry, so the order is ldconfig's: by name, numbers by
 //! value, downwards.
 
-use super::elf::File;
+use super::elf::{File, machine};
 use super::libraries::{LibraryError, configured_directories, read};
 use contract::partition::Arch;
 use formats::tree::{Kind, Tree, TreeError};
@@ -323,13 +323,6 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
         .count()
         .min(digits.len().saturating_sub(1));
     (&digits[zeros..], rest)
-}
-
-fn machine(arch: Arch) -> u16 {
-    match arch {
-        Arch::Amd64 => 62,
-        Arch::Arm64 => 183,
-    }
 }
 
 /// "An ELF library for glibc 2" and the architecture's own kind.

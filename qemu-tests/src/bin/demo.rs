@@ -3,6 +3,7 @@
 use anyhow::Context;
 use clap::Parser;
 use contract::journal::Step;
+use contract::partition::Arch;
 use qemu_tests::environment::Environment;
 use qemu_tests::events::Observed;
 use qemu_tests::machine::Machine;
@@ -47,6 +48,7 @@ fn demo(args: Args) -> anyhow::Result<()> {
     };
     let environment = Environment {
         image: file(args.image)?,
+        arch: Arch::Amd64,
         kubectl: file(args.kubectl)?,
         seedbed: file(args.seedbed)?,
     };

@@ -35,10 +35,25 @@ const TABLE: &[Known] = &[
         sha256: "1cd4fa609b186b62b4af2213f4606600659c40102ee81610aa8ec8f834306c5f",
         covers: &[Step("base_files")],
     },
+    // That of arm64, which has no /lib64.
+    Known {
+        package: "base-files",
+        script: Postinst,
+        sha256: "bc3fa04c9865295f6060b7620fb4794a9274458420099e7e280745cca1ac0e0c",
+        covers: &[Step("base_files")],
+    },
     Known {
         package: "base-files",
         script: Preinst,
         sha256: "dba0f2f0d9172a17058b98d83e8c0172a685a419a221a61388d6b4d11b6d5934",
+        covers: &[Nothing(
+            "checks that /usr is merged, which it always is here",
+        )],
+    },
+    Known {
+        package: "base-files",
+        script: Preinst,
+        sha256: "018d9fa2c35e1238bcd17518a9046ccad3882776bc750906b74cd131b5c4d2f2",
         covers: &[Nothing(
             "checks that /usr is merged, which it always is here",
         )],
@@ -404,6 +419,14 @@ const TABLE: &[Known] = &[
         sha256: "a95df16d2ccbd4e9635cd02c6c2618f245691180907744addf36f0efca4f2c3e",
         covers: &[Nothing(
             "checks the running kernel, and links /lib64, which base-files ships",
+        )],
+    },
+    Known {
+        package: "libc6",
+        script: Preinst,
+        sha256: "8b609d4513aed7f3a40f246cf0274c80a62e92fbba7f7d1b61c8027e0bd759b0",
+        covers: &[Nothing(
+            "checks the running kernel, and links /lib, which base-files ships",
         )],
     },
     Known {

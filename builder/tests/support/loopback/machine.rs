@@ -6,6 +6,7 @@ use builder::debian::date::Date;
 use builder::fixture::archive::ArchivePlan;
 use builder::fixture::deb::Deb;
 use builder::initrd::{self, InitrdError, MODULES, Options};
+use builder::rootfs::elf::machine as machine_of;
 use contract::partition::Arch;
 use formats::grub::config;
 use formats::tree::Tree;
@@ -31,11 +32,25 @@ pub fn small_machine() -> Small {
 
 /// The same with more packages.
 pub fn small_machine_with(more: Vec<Deb>) -> Small {
-    let debs = [debs(), more].concat();
+    let debs = [debs(Arch::Amd64), more].concat();
     let name = |deb: &Deb| format!("  - {}\n", deb.name);
     let names: String = debs.iter().map(name).collect();
+    machine(debs, &names)
+}
+
+/// The same for both architectures.
+pub fn small_machine_of_both() -> Small {
+    let debs = [debs(Arch::Amd64), debs(Arch::Arm64)].concat();
+    let name = |deb: &Deb| format!("  - {} [{}]\n", deb.name, deb.architecture);
+    let names: String = debs.iter().map(name).collect();
+    let small = machine(debs, &names);
+    small.edit("\narch: [amd64]\n", "\narch: [amd64, arm64]\n");
+    small
+}
+
+fn machine(debs: Vec<Deb>, names: &str) -> Small {
     let small = Small::with(&ArchivePlan::new("trixie", Date::from_unix(DATE), debs));
-    small.edit("  - app\n", &names);
+    small.edit("  - app\n", names);
     small.write(&format!(
         "{}disk: {{esp: 264, root: 16, store: 16}}\n",
         small.text()
@@ -43,11 +58,16 @@ pub fn small_machine_with(more: Vec<Deb>) -> Small {
     small
 }
 
-fn debs() -> Vec<Deb> {
+fn debs(arch: Arch) -> Vec<Deb> {
+    let deb = |name: &str, version| Deb::new(name, version).architecture(arch.as_str());
+    let efi = match arch {
+        Arch::Amd64 => "x64",
+        Arch::Arm64 => "aa64",
+    };
     let modules = format!("/usr/lib/modules/{KERNEL}");
     let name = |module: &&str| format!("kernel/{module}.ko\n");
     let builtin: String = MODULES.iter().map(name).collect();
-    let kernel = Deb::new("linux-image-amd64", "6.12")
+    let kernel = deb(&format!("linux-image-{arch}"), "6.12")
         .file(&format!("/boot/vmlinuz-{KERNEL}"), "kernel", 0o644)
         .file(
             &format!("/boot/config-{KERNEL}"),
@@ -60,27 +80,35 @@ fn debs() -> Vec<Deb> {
             "kernel/some.ko\n",
             0o644,
         )
-        .file(&format!("{modules}/kernel/some.ko"), elf(), 0o644);
-    let efi = "/usr/lib/systemd/boot/efi";
-    let boot = Deb::new("systemd-boot-efi", "257")
-        .file(&format!("{efi}/linuxx64.efi.stub"), stub(), 0o644)
-        .file(&format!("{efi}/systemd-bootx64.efi"), stub(), 0o644);
-    let mut system = Deb::new("system", "1")
+        .file(&format!("{modules}/kernel/some.ko"), elf(arch), 0o644);
+    let folder = "/usr/lib/systemd/boot/efi";
+    let boot = deb("systemd-boot-efi", "257")
+        .file(&format!("{folder}/linux{efi}.efi.stub"), stub(arch), 0o644)
+        .file(
+            &format!("{folder}/systemd-boot{efi}.efi"),
+            stub(arch),
+            0o644,
+        );
+    let mut system = deb("system", "1")
         .field("Homepage", "https://system.example/")
         .file(&format!("/{OS_RELEASE}"), "ID=fixture\n", 0o644)
         .file("/usr/share/doc/system/copyright", COPYRIGHT, 0o644);
-    for path in needed() {
+    for path in needed(arch) {
         system = system.file(&format!("/{path}"), "", 0o755);
     }
-    vec![kernel, boot, system, grub()]
+    let mut all = vec![kernel, boot, system];
+    if arch == Arch::Amd64 {
+        all.push(grub());
+    }
+    all
 }
 
 /// What an initrd takes from the root file system: it says so itself, one by one.
-fn needed() -> Vec<String> {
+fn needed(arch: Arch) -> Vec<String> {
     let mut root = Tree::new();
     root.insert_file(OS_RELEASE, 0o644, "ID=fixture\n").unwrap();
     let options = Options {
-        arch: Arch::Amd64,
+        arch,
         modules: &[],
         extra: None,
     };
@@ -128,24 +156,32 @@ fn kernel_img() -> Vec<u8> {
 }
 
 /// A 64-bit ELF file without a section.
-fn elf() -> Vec<u8> {
+pub fn elf(arch: Arch) -> Vec<u8> {
     let mut bytes = vec![0; 64];
     bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
-    // ET_REL for x86-64, version 1.
-    bytes[16..24].copy_from_slice(&[1, 0, 62, 0, 1, 0, 0, 0]);
+    // ET_REL, version 1.
+    bytes[16] = 1;
+    bytes[18..20].copy_from_slice(&machine_of(arch).to_le_bytes());
+    bytes[20] = 1;
     bytes[52] = 64;
     bytes[58] = 64;
     bytes
 }
 
 /// A PE32+ file with one section, and room for the headers of eight more.
-fn stub() -> Vec<u8> {
+fn stub(arch: Arch) -> Vec<u8> {
     let (pe, headers) = (0x80, 0x400);
     let mut bytes = vec![0; headers + 0x200];
     let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
     put(0, b"MZ");
     put(0x3c, &(pe as u32).to_le_bytes());
-    put(pe, b"PE\0\0\x64\x86\x01\0");
+    put(pe, b"PE\0\0");
+    let machine: u16 = match arch {
+        Arch::Amd64 => 0x8664,
+        Arch::Arm64 => 0xaa64,
+    };
+    put(pe + 4, &machine.to_le_bytes());
+    put(pe + 6, &1_u16.to_le_bytes());
     put(pe + 20, &240_u16.to_le_bytes());
     put(pe + 22, &0x22e_u16.to_le_bytes());
     let optional = pe + 24;

@@ -42,13 +42,14 @@ impl Upstream {
     pub fn serve(shipped: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("profile");
-        fs::create_dir(&folder).unwrap();
-        fs::create_dir(dir.path().join("minimal")).unwrap();
+        let extended = ["minimal", "minimal-amd64", "minimal-arm64"];
+        let extended = extended.map(|name| (shipped.join("..").join(name), name));
         let mut trusted = 0;
-        for (from, to) in [
-            (shipped, "profile"),
-            (&shipped.join("../minimal"), "minimal"),
-        ] {
+        for (from, to) in extended
+            .into_iter()
+            .chain([(shipped.to_owned(), "profile")])
+        {
+            fs::create_dir_all(dir.path().join(to)).unwrap();
             let mut text = fs::read_to_string(from.join("profile.yaml")).unwrap();
             for (_, suite) in SUITES {
                 // Only whom to trust, and since when, differs from what is shipped.
@@ -111,23 +112,37 @@ impl Upstream {
     /// The images' references.
     pub fn references(&self) -> impl Iterator<Item = Reference> {
         let parse = |image: profile::file::ImageEntry| Reference::parse(&image.name).unwrap();
-        self.parts().images.into_iter().map(parse)
+        let images = self.profile.parts(Arch::Amd64).images;
+        images.into_iter().map(parse)
     }
 
-    fn parts(&self) -> Parts {
-        self.profile.parts(Arch::Amd64)
+    /// What the profile says, by architecture.
+    fn parts(&self) -> Vec<(Arch, Parts)> {
+        let arch = self.profile.arch.iter();
+        arch.map(|arch| (*arch, self.profile.parts(*arch)))
+            .collect()
     }
 
     fn serve_archives(&mut self) {
-        let names = self.parts().packages;
-        let deb = |name: &String| {
-            Deb::new(name, "1").file(&format!("/usr/share/{name}"), name.as_str(), 0o644)
-        };
-        let mut debs: Vec<Deb> = names.iter().map(deb).collect();
-        // One more that nobody asked for by name.
-        debs[0] = debs[0].clone().field("Depends", "needed-by-the-first");
-        debs.push(Deb::new("needed-by-the-first", "1").architecture("all"));
-        let updates = vec![Deb::new(UPDATED, "2").file("/usr/share/update", "new", 0o644)];
+        let (mut debs, mut updates) = (Vec::new(), Vec::new());
+        for (arch, parts) in self.parts() {
+            let deb = |name: &String| {
+                Deb::new(name, "1").architecture(arch.as_str()).file(
+                    &format!("/usr/share/{name}"),
+                    name.as_str(),
+                    0o644,
+                )
+            };
+            let mut all = parts.packages.iter().map(deb);
+            // One more that nobody asked for by name.
+            let last = all.next_back().unwrap();
+            debs.push(last.field("Depends", "needed-by-the-last"));
+            debs.extend(all);
+            let update = Deb::new(&UPDATED.replace("amd64", arch.as_str()), "2");
+            let update = update.architecture(arch.as_str());
+            updates.push(update.file("/usr/share/update", "new", 0o644));
+        }
+        debs.push(Deb::new("needed-by-the-last", "1").architecture("all"));
         for ((source, suite), debs) in SUITES.into_iter().zip([debs, updates]) {
             let archive = ArchivePlan::new(suite, Date::from_unix(DATE), debs)
                 .build()
@@ -145,22 +160,25 @@ impl Upstream {
     }
 
     fn serve_files(&mut self) {
-        let expand = |text: &String| {
-            text.replace("{{ version }}", &self.profile.kubernetes)
-                .replace("{{ arch }}", "amd64")
-        };
         let mut members: BTreeMap<(String, String, Option<String>), Vec<String>> = BTreeMap::new();
-        for file in &self.parts().files {
-            let key = (
-                file.from.clone(),
-                expand(&file.path),
-                file.sums.as_ref().map(expand),
-            );
-            members
-                .entry(key)
-                .or_default()
-                .extend(file.member.as_ref().map(expand));
+        for (arch, parts) in self.parts() {
+            let expand = |text: &String| {
+                text.replace("{{ version }}", &self.profile.kubernetes)
+                    .replace("{{ arch }}", arch.as_str())
+            };
+            for file in &parts.files {
+                let key = (
+                    file.from.clone(),
+                    expand(&file.path),
+                    file.sums.as_ref().map(expand),
+                );
+                members
+                    .entry(key)
+                    .or_default()
+                    .extend(file.member.as_ref().map(expand));
+            }
         }
+        let mut lists: BTreeMap<String, String> = BTreeMap::new();
         for ((source, path, sums), members) in members {
             let bytes = if members.is_empty() {
                 format!("program of {path}").into_bytes()
@@ -169,19 +187,18 @@ impl Upstream {
             };
             let sha256 = digest::sha256(&bytes);
             let (name, size) = (path.rsplit('/').next().unwrap(), bytes.len() as u64);
-            let (sums, text) = match sums {
+            match sums {
                 // Kubernetes publishes a bare digest for each file, the others a list.
-                None => (format!("{path}.sha256"), sha256.clone()),
-                Some(sums) => {
-                    let other = digest::sha256(b"another architecture");
-                    let text = format!(
-                        "{other}  {}\n{sha256}  {name}\n",
-                        name.replace("amd64", "arm64")
-                    );
-                    (sums, text)
+                None => {
+                    let sums = format!("/{source}/{path}.sha256");
+                    self.site.put(&sums, sha256.clone());
                 }
-            };
-            self.site.put(&format!("/{source}/{sums}"), text);
+                Some(sums) => {
+                    let other = digest::sha256(b"another system");
+                    let list = lists.entry(format!("/{source}/{sums}")).or_default();
+                    list.push_str(&format!("{other}  other-{name}\n{sha256}  {name}\n"));
+                }
+            }
             if source == "github" {
                 self.site.put(&format!("/objects/{sha256}"), bytes);
                 let elsewhere = Answer::Redirect(self.site.url(&format!("/objects/{sha256}")));
@@ -190,6 +207,9 @@ impl Upstream {
                 self.site.put(&format!("/{source}/{path}"), bytes);
             }
             self.files.insert(path, (sha256, size));
+        }
+        for (path, list) in lists {
+            self.site.put(&path, list);
         }
     }
 
