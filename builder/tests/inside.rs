@@ -229,7 +229,7 @@ fn verify_builds_an_image_again() {
     };
     for ending in ["raw", "qcow2"] {
         let text = succeed(&mut again(&image(&small, ending)));
-        assert!(text.ends_with("good: rebuild\n"), "{text}");
+        assert!(text.contains("good: rebuild\n"), "{text}");
     }
     let raw = image(&small, "raw");
     let disk = fs::File::options().write(true).open(&raw).unwrap();
