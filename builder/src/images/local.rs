@@ -16,12 +16,13 @@ use crate::images::pull;
 use crate::images::reference::Reference;
 use crate::lock::{LockedBlob, PulledImage};
 use crate::registry::document::{DOCUMENT_LIMIT, Descriptor, Document, Index, Manifest};
+use crate::scratch;
 use crate::store::Store;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use contract::partition::Arch;
 use formats::tree::Content;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ pub fn from_layout(
     store: &Store,
 ) -> anyhow::Result<PulledImage> {
     let taking = || format!("taking {image} from the OCI layout {}", path.display());
-    let files = Files::open(path).with_context(taking)?;
+    let files = Files::open(path, store).with_context(taking)?;
     take_layout(&files, image, arch, store).with_context(taking)
 }
 
@@ -55,7 +56,7 @@ pub fn from_archive(
     store: &Store,
 ) -> anyhow::Result<PulledImage> {
     let taking = || format!("taking {image} from the docker archive {}", path.display());
-    let files = Files::open(path).with_context(taking)?;
+    let files = Files::open(path, store).with_context(taking)?;
     take_archive(&files, image, arch, store).with_context(taking)
 }
 
@@ -92,10 +93,7 @@ fn take_layout(
     };
     let parsed: Manifest =
         serde_json::from_slice(&manifest.bytes).context("reading the manifest")?;
-    let descriptors = std::iter::once(&parsed.config).chain(&parsed.layers);
-    let blobs = descriptors
-        .map(Descriptor::locked)
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let blobs = parsed.blobs()?;
     config::parse(&files.document(&blob_path(&blobs[0].sha256))?, arch)?;
     for blob in &blobs {
         copy(files, &blob_path(&blob.sha256), blob, store)?;
@@ -116,7 +114,7 @@ fn take_layout(
     })
 }
 
-/// The entry of the layout that is meant: by digest, by name, or the only one.
+/// The entry of the layout that is meant: by digest, by name, or the only one that has no name.
 fn choose<'a>(index: &'a Index, image: &Reference, arch: Arch) -> anyhow::Result<&'a Descriptor> {
     let all = &index.manifests;
     if let Some(digest) = &image.digest {
@@ -124,20 +122,18 @@ fn choose<'a>(index: &'a Index, image: &Reference, arch: Arch) -> anyhow::Result
         let found = all.iter().find(|entry| entry.digest == wanted);
         return found.with_context(|| format!("there is no {wanted} in its index"));
     }
-    let (full, tagged) = (image.to_string(), image.tagged());
-    let named = |entry: &&Descriptor| {
+    let tagged = image.tagged();
+    let names = |entry: &'a Descriptor| {
         let names = [FULL_NAME, REF_NAME].map(|key| entry.annotations.get(key));
-        let names = names.into_iter().flatten();
-        names
-            .into_iter()
-            .any(|name| *name == full || *name == tagged || *name == image.tag)
+        names.into_iter().flatten()
     };
-    let found: Vec<_> = all.iter().filter(named).collect();
-    let found = if found.is_empty() {
-        all.iter().collect()
-    } else {
-        found
-    };
+    let is_it = |name: &String| *name == image.tag || is_called(name, &tagged);
+    let named = all.iter().filter(|entry| names(entry).any(is_it));
+    let mut found: Vec<_> = named.collect();
+    if found.is_empty() {
+        let nameless = all.iter().filter(|entry| names(entry).next().is_none());
+        found = nameless.collect();
+    }
     let fitting: Vec<_> = found
         .iter()
         .copied()
@@ -145,10 +141,28 @@ fn choose<'a>(index: &'a Index, image: &Reference, arch: Arch) -> anyhow::Result
         .collect();
     match (found.as_slice(), fitting.as_slice()) {
         ([one], _) | (_, [one]) => Ok(*one),
-        ([], _) => bail!("its index is empty"),
-        _ => bail!(
-            "its index has {} entries, and none is called {image}",
-            all.len()
+        _ if all.is_empty() => bail!("its index is empty"),
+        _ => Err(none_called(&tagged, all.len(), all.iter().flat_map(names))),
+    }
+}
+
+/// Whether `name`, as an archive has it, is the image `tagged`.
+fn is_called(name: &str, tagged: &str) -> bool {
+    Reference::parse_short(name).is_ok_and(|name| name.tagged() == tagged)
+}
+
+fn none_called<'a>(
+    tagged: &str,
+    count: usize,
+    names: impl Iterator<Item = &'a String>,
+) -> anyhow::Error {
+    let names: BTreeSet<&str> = names.map(String::as_str).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    match names.as_slice() {
+        [] => anyhow!("none of its {count} images is called {tagged}: they have no names"),
+        names => anyhow!(
+            "none of its {count} images is called {tagged}, but {}: name the image so, or give the file another name for it",
+            names.join(", ")
         ),
     }
 }
@@ -170,15 +184,7 @@ fn take_archive(
 ) -> anyhow::Result<PulledImage> {
     let all: Vec<Saved> = serde_json::from_slice(&files.document("manifest.json")?)
         .context("reading manifest.json")?;
-    let tagged = image.tagged();
-    let named = |saved: &&Saved| {
-        let mut names = saved.repo_tags.iter().flatten();
-        names.any(|name| Reference::parse_short(name).is_ok_and(|name| name.tagged() == tagged))
-    };
-    let saved = match (all.iter().find(named), all.as_slice()) {
-        (Some(saved), _) | (None, [saved]) => saved,
-        _ => bail!("none of its {} images is called {tagged}", all.len()),
-    };
+    let saved = choose_saved(&all, image)?;
     let config = files.document(&saved.config)?;
     config::parse(&config, arch)?;
     let mut blobs = vec![hash(CONFIG, &config[..])?];
@@ -227,6 +233,18 @@ fn take_archive(
     })
 }
 
+/// The image of the archive that is meant: by name, or the only one if it has no name.
+fn choose_saved<'a>(all: &'a [Saved], image: &Reference) -> anyhow::Result<&'a Saved> {
+    let tagged = image.tagged();
+    let names = |saved: &'a Saved| saved.repo_tags.iter().flatten();
+    let named = |saved: &&'a Saved| names(saved).any(|name| is_called(name, &tagged));
+    match (all.iter().find(named), all) {
+        (Some(saved), _) => Ok(saved),
+        (None, [saved]) if names(saved).next().is_none() => Ok(saved),
+        _ => Err(none_called(&tagged, all.len(), all.iter().flat_map(names))),
+    }
+}
+
 fn hash(media_type: &str, reader: impl Read) -> anyhow::Result<LockedBlob> {
     let (sha256, size) = digest::sha256_of(reader).context("hashing")?;
     Ok(LockedBlob {
@@ -264,7 +282,7 @@ enum Files {
 }
 
 impl Files {
-    fn open(path: &Path) -> anyhow::Result<Self> {
+    fn open(path: &Path, store: &Store) -> anyhow::Result<Self> {
         let opening = || format!("opening {}", path.display());
         if path.is_dir() {
             return Ok(Files::Folder(path.to_owned()));
@@ -274,12 +292,17 @@ impl Files {
         let n = file.read(&mut start).with_context(opening)?;
         file.seek(SeekFrom::Start(0)).with_context(opening)?;
         let plain = match &start[..n] {
-            [0x1f, 0x8b, ..] => unpacked(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
-            [0x28, 0xb5, 0x2f, 0xfd] => zstd::Decoder::new(file).and_then(unpacked),
-            _ => Ok(file),
+            [0x1f, 0x8b, ..] => {
+                let packed = flate2::read::MultiGzDecoder::new(BufReader::new(file));
+                unpacked(packed, store).with_context(opening)?
+            }
+            [0x28, 0xb5, 0x2f, 0xfd] => {
+                let packed = zstd::Decoder::new(file).with_context(opening)?;
+                unpacked(packed, store).with_context(opening)?
+            }
+            _ => file,
         };
-        Files::archive(plain.with_context(opening)?)
-            .with_context(|| format!("reading the tar archive {}", path.display()))
+        Files::archive(plain).with_context(|| format!("reading the tar archive {}", path.display()))
     }
 
     fn archive(mut file: File) -> anyhow::Result<Self> {
@@ -343,8 +366,11 @@ impl Files {
 }
 
 /// The decompressed bytes in a file without a name.
-fn unpacked(mut reader: impl Read) -> io::Result<File> {
-    let mut file = tempfile::tempfile()?;
-    io::copy(&mut reader, &mut file)?;
+fn unpacked(mut reader: impl Read, store: &Store) -> anyhow::Result<File> {
+    let mut file = scratch::file(store)?;
+    io::copy(&mut reader, &mut file).context("decompressing it")?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests;
