@@ -127,9 +127,12 @@ fn choose<'a>(index: &'a Index, image: &Reference, arch: Arch) -> anyhow::Result
         let names = [FULL_NAME, REF_NAME].map(|key| entry.annotations.get(key));
         names.into_iter().flatten()
     };
-    let is_it = |name: &String| *name == image.tag || is_called(name, &tagged);
-    let named = all.iter().filter(|entry| names(entry).any(is_it));
-    let mut found: Vec<_> = named.collect();
+    let is_it = |entry: &&'a Descriptor| {
+        // A tag alone says nothing against a whole name.
+        let tag = names(entry).all(|name| *name == image.tag) && names(entry).next().is_some();
+        tag || names(entry).any(|name| is_called(name, &tagged))
+    };
+    let mut found: Vec<_> = all.iter().filter(is_it).collect();
     if found.is_empty() {
         let nameless = all.iter().filter(|entry| names(entry).next().is_none());
         found = nameless.collect();
@@ -142,7 +145,12 @@ fn choose<'a>(index: &'a Index, image: &Reference, arch: Arch) -> anyhow::Result
     match (found.as_slice(), fitting.as_slice()) {
         ([one], _) | (_, [one]) => Ok(*one),
         _ if all.is_empty() => bail!("its index is empty"),
-        _ => Err(none_called(&tagged, all.len(), all.iter().flat_map(names))),
+        ([], _) => Err(none_called(&tagged, all.len(), all.iter().flat_map(names))),
+        _ => bail!(
+            "{} entries of its index may be {tagged}, and {} of them are for linux/{arch}: name one by its digest",
+            found.len(),
+            fitting.len()
+        ),
     }
 }
 

@@ -50,5 +50,14 @@ fn an_image_with_another_name_is_not_taken() {
         Err("registry.test/nginx:7"),
     );
     layout(&[Some("6")], Err("called registry.test/redis:7, but 6"));
+    layout(&[None, None], Err("2 entries"));
     layout(&[], Err("empty"));
+    let whole = json!({"manifests": [{"mediaType": "m", "digest": "0", "size": 1, "annotations": {
+        "io.containerd.image.name": "docker.io/library/nginx:7",
+        "org.opencontainers.image.ref.name": "7",
+    }}]});
+    let whole: Index = serde_json::from_value(whole).unwrap();
+    let image = Reference::parse("registry.test/redis:7").unwrap();
+    let error = choose(&whole, &image, Arch::Amd64).unwrap_err();
+    assert!(error.to_string().contains("library/nginx:7"), "{error}");
 }
