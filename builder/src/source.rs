@@ -295,7 +295,7 @@ charts:
   - {chart: \"oci://charts.test/team/app:1\"}
 ";
 
-    /// R014: registries that a chart is in, or may name, are places like others.
+    /// R013: registries that a chart is in, or may name, are places like others.
     #[test]
     fn registries_of_charts_have_places() {
         let dir = tempfile::tempdir().unwrap();

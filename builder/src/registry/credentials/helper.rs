@@ -116,7 +116,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    /// R012.
+    /// R013.
     #[test]
     fn what_a_helper_leaves_running_is_not_waited_for() {
         let dir = tempfile::tempdir().unwrap();
