@@ -38,6 +38,7 @@ pub mod reference;
 pub mod registry;
 pub mod rewrite;
 pub mod rootfs;
+mod scratch;
 pub mod secure_boot;
 pub mod signature;
 pub mod source;

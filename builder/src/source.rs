@@ -33,7 +33,7 @@ pub struct Places {
 
 impl Sources {
     /// Finds the place of every source, or says of each one that has none how to give it. The registries of
-    /// pulled images are sources too, by their host name.
+    /// pulled images and of charts are sources too, by their host name.
     pub fn locate(profile: &Profile, places: &Places) -> anyhow::Result<Self> {
         let mut registries = BTreeSet::new();
         for arch in &profile.arch {
@@ -43,6 +43,12 @@ impl Sources {
                 .extend(pulled.filter_map(|listed| {
                     Some(Reference::parse(&listed.entry.name).ok()?.registry)
                 }));
+            let charts = profile.parts(*arch).charts;
+            let remote = charts.iter().filter_map(|chart| {
+                let name = chart.entry.chart.strip_prefix(list::OCI)?;
+                Some(Reference::parse(name).ok()?.registry)
+            });
+            registries.extend(remote);
         }
         let known: BTreeSet<&str> = profile
             .sources
@@ -73,7 +79,10 @@ impl Sources {
                 Some(url) => {
                     urls.insert(name.clone(), url.trim_end_matches('/').to_owned());
                 }
-                None if registries.contains(name) => {}
+                // What else a source says of a registry, such as its authority, counts at its own place.
+                None if registries.contains(name) || registry(name) => {
+                    urls.insert(name.clone(), format!("https://{name}"));
+                }
                 None => missing.push(format!(
                     "source {name:?} has no place: give --source {name}=URL"
                 )),
@@ -264,4 +273,43 @@ fn apt_configuration() -> anyhow::Result<Vec<(String, String)>> {
         Ok((path.display().to_string(), text))
     };
     paths.iter().filter(known).map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile;
+
+    const PROFILE: &str = "\
+version: 1
+name: charts
+arch: [amd64]
+sources:
+  debian: {debian: {suite: trixie, components: [main], keyring: keyring.pgp}}
+  later.test: {ca: ca.pem}
+kubernetes: {version: v1.34.1, imageRepository: registry.test, pause: \"registry.test/pause:1\"}
+packages: [app]
+images:
+  - name: registry.test/pause:1
+charts:
+  - {chart: \"oci://charts.test/team/app:1\"}
+";
+
+    /// R013: registries that a chart is in, or may name, are places like others.
+    #[test]
+    fn registries_of_charts_have_places() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("profile.yaml"), PROFILE).unwrap();
+        let profile = profile::read(dir.path()).unwrap();
+        let debian = "http://archive.test/debian".to_owned();
+        let places = Places {
+            debian_mirror: Some(debian),
+            ..Places::default()
+        };
+        let sources = Sources::locate(&profile, &places).unwrap();
+        let found: BTreeMap<&str, &str> = sources.places().collect();
+        for host in ["charts.test", "later.test", "registry.test"] {
+            assert_eq!(found[host], format!("https://{host}"));
+        }
+    }
 }

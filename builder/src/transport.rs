@@ -154,26 +154,28 @@ impl Transport {
         }
     }
 
-    /// How many bytes are at the URL, without reading them where the server tells.
-    pub fn size(&self, url: &str) -> anyhow::Result<u64> {
+    /// How many bytes are at the URL, without reading them; `None` if the server does not tell, or not whom asks so.
+    pub fn size(&self, url: &str) -> anyhow::Result<Option<u64>> {
         if let Some(path) = url.strip_prefix("file://") {
-            return Ok(std::fs::metadata(path)
-                .with_context(|| format!("reading {path}"))?
-                .len());
+            let meta = std::fs::metadata(path);
+            return Ok(Some(meta.with_context(|| format!("reading {path}"))?.len()));
         }
         let told = self.retry(|| {
             let ask = Ask {
                 method: Method::HEAD,
                 ..Ask::get(url)
             };
-            let response = error::check(self.send(&ask)?, url)?;
-            Ok(response.headers().get("content-length").cloned())
+            match error::check(self.send(&ask)?, url) {
+                Ok(response) => Ok(response.headers().get("content-length").cloned()),
+                // Some refuse HEAD, and some let nobody in but with a signature that is for GET.
+                Err(TransportError::Denied { .. }) => Ok(None),
+                Err(TransportError::Status { status, .. }) if matches!(status, 400 | 405 | 501) => {
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            }
         })?;
-        let told = told.and_then(|value| value.to_str().ok()?.parse().ok());
-        told.with_context(|| {
-            let shown = error::shown(url);
-            format!("{shown}: the server does not tell the file's size")
-        })
+        Ok(told.and_then(|value| value.to_str().ok()?.parse().ok()))
     }
 
     /// Appends to a file, which holds `offset` bytes already, up to the end of the body; `progress` hears

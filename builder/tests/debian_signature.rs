@@ -369,10 +369,7 @@ fn malformed_release_files() {
         format!("{}\nB: 1\n", text()),
         "the Release file has 2 paragraphs instead of one",
     );
-    check(
-        "SHA256:\n".into(),
-        "the Release file has no field Date",
-    );
+    check("SHA256:\n".into(), "the Release file has no field Date");
     check(
         text().replace("SHA256:", "MD5Sum:"),
         "the Release file has no field SHA256",

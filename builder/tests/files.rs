@@ -59,7 +59,13 @@ fn digests_come_from_what_the_publisher_publishes() {
         + &entry("long", "")
         + &entry("bsd", ", sums: sums");
     small.edit("files:\n  - ", &format!("files:\n{entries}  - "));
-    let small = small.done(&["lock", "fetch"]);
+    // A server may refuse to tell the size alone.
+    small
+        .server
+        .fail(&format!("{base}/plain"), "405 Method Not Allowed", "", 1);
+    // What is read is too large for where temporary files are.
+    succeed(small.command("lock").env("TMPDIR", "/nonexistent"));
+    let small = small.done(&["fetch"]);
     for name in ["plain", "listed", "long", "bsd"] {
         let locked = file(&small, &format!("/usr/bin/{name}"));
         assert_eq!(
@@ -71,6 +77,13 @@ fn digests_come_from_what_the_publisher_publishes() {
     }
     small.server.put(&format!("{base}/long"), "other bytes");
     let words = ["long", "is not what its publisher says", &sha512];
+    refuse(&mut small.command("lock"), &words);
+    small.server.put(&format!("{base}/long"), *bytes);
+    small.server.put(&format!("{base}/plain"), "other bytes");
+    small
+        .server
+        .fail(&format!("{base}/plain"), "405 Method Not Allowed", "", 1);
+    let words = ["plain", "is not what its publisher says", &sha256];
     refuse(&mut small.command("lock"), &words);
 }
 

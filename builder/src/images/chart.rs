@@ -5,9 +5,9 @@
 //! ```
 //!
 //! The engine is Go's template language; the functions beside it are Helm's and Sprig's, as far as they are in
-//! [`functions`]. What is not there, or would need a value changed in place, stops with the function's name: a list
-//! that is silently short would be found out on a machine without a network. Whoever meets such a chart renders it
-//! with Helm and lists the result below `manifests:`.
+//! [`functions`]. What is not there, or would need a value changed in place that others hold too, stops with the
+//! function's name: a list that is silently short would be found out on a machine without a network. Whoever meets
+//! such a chart renders it with Helm and lists the result below `manifests:`.
 //!
 //! Functions that draw random numbers or certificates give fixed ones: no image depends on them, and a lock has to
 //! be the same tomorrow.

@@ -16,12 +16,13 @@ use crate::images::pull;
 use crate::images::reference::Reference;
 use crate::lock::{LockedBlob, PulledImage};
 use crate::registry::document::{DOCUMENT_LIMIT, Descriptor, Document, Index, Manifest};
+use crate::scratch;
 use crate::store::Store;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use contract::partition::Arch;
 use formats::tree::Content;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ pub fn from_layout(
     store: &Store,
 ) -> anyhow::Result<PulledImage> {
     let taking = || format!("taking {image} from the OCI layout {}", path.display());
-    let files = Files::open(path).with_context(taking)?;
+    let files = Files::open(path, store).with_context(taking)?;
     take_layout(&files, image, arch, store).with_context(taking)
 }
 
@@ -57,7 +58,7 @@ pub fn from_archive(
     store: &Store,
 ) -> anyhow::Result<PulledImage> {
     let taking = || format!("taking {image} from the docker archive {}", path.display());
-    let files = Files::open(path).with_context(taking)?;
+    let files = Files::open(path, store).with_context(taking)?;
     take_archive(&files, image, arch, store).with_context(taking)
 }
 
@@ -94,10 +95,7 @@ fn take_layout(
     };
     let parsed: Manifest =
         serde_json::from_slice(&manifest.bytes).context("reading the manifest")?;
-    let descriptors = std::iter::once(&parsed.config).chain(&parsed.layers);
-    let blobs = descriptors
-        .map(Descriptor::locked)
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let blobs = parsed.blobs()?;
     config::parse(&files.document(&blob_path(&blobs[0].sha256))?, arch)?;
     for blob in &blobs {
         copy(files, &blob_path(&blob.sha256), blob, store)?;
@@ -118,7 +116,7 @@ fn take_layout(
     })
 }
 
-/// The entry of the layout that is meant: by digest, by name, or the only one.
+/// The entry of the layout that is meant: by digest, by name, or the only one that has no name.
 fn choose<'a>(index: &'a Index, image: &Reference, arch: Arch) -> anyhow::Result<&'a Descriptor> {
     let all = &index.manifests;
     if let Some(digest) = &image.digest {
@@ -126,20 +124,21 @@ fn choose<'a>(index: &'a Index, image: &Reference, arch: Arch) -> anyhow::Result
         let found = all.iter().find(|entry| entry.digest == wanted);
         return found.with_context(|| format!("there is no {wanted} in its index"));
     }
-    let (full, tagged) = (image.to_string(), image.tagged());
-    let named = |entry: &&Descriptor| {
+    let tagged = image.tagged();
+    let names = |entry: &'a Descriptor| {
         let names = [FULL_NAME, REF_NAME].map(|key| entry.annotations.get(key));
-        let names = names.into_iter().flatten();
-        names
-            .into_iter()
-            .any(|name| *name == full || *name == tagged || *name == image.tag)
+        names.into_iter().flatten()
     };
-    let found: Vec<_> = all.iter().filter(named).collect();
-    let found = if found.is_empty() {
-        all.iter().collect()
-    } else {
-        found
+    let is_it = |entry: &&'a Descriptor| {
+        // A tag alone says nothing against a whole name.
+        let tag = names(entry).all(|name| *name == image.tag) && names(entry).next().is_some();
+        tag || names(entry).any(|name| is_called(name, &tagged))
     };
+    let mut found: Vec<_> = all.iter().filter(is_it).collect();
+    if found.is_empty() {
+        let nameless = all.iter().filter(|entry| names(entry).next().is_none());
+        found = nameless.collect();
+    }
     let fitting: Vec<_> = found
         .iter()
         .copied()
@@ -147,10 +146,33 @@ fn choose<'a>(index: &'a Index, image: &Reference, arch: Arch) -> anyhow::Result
         .collect();
     match (found.as_slice(), fitting.as_slice()) {
         ([one], _) | (_, [one]) => Ok(*one),
-        ([], _) => bail!("its index is empty"),
+        _ if all.is_empty() => bail!("its index is empty"),
+        ([], _) => Err(none_called(&tagged, all.len(), all.iter().flat_map(names))),
         _ => bail!(
-            "its index has {} entries, and none is called {image}",
-            all.len()
+            "{} entries of its index may be {tagged}, and {} of them are for linux/{arch}: name one by its digest",
+            found.len(),
+            fitting.len()
+        ),
+    }
+}
+
+/// Whether `name`, as an archive has it, is the image `tagged`.
+fn is_called(name: &str, tagged: &str) -> bool {
+    Reference::parse_short(name).is_ok_and(|name| name.tagged() == tagged)
+}
+
+fn none_called<'a>(
+    tagged: &str,
+    count: usize,
+    names: impl Iterator<Item = &'a String>,
+) -> anyhow::Error {
+    let names: BTreeSet<&str> = names.map(String::as_str).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    match names.as_slice() {
+        [] => anyhow!("none of its {count} images is called {tagged}: they have no names"),
+        names => anyhow!(
+            "none of its {count} images is called {tagged}, but {}: name the image so, or give the file another name for it",
+            names.join(", ")
         ),
     }
 }
@@ -172,15 +194,7 @@ fn take_archive(
 ) -> anyhow::Result<PulledImage> {
     let all: Vec<Saved> = serde_json::from_slice(&files.document("manifest.json")?)
         .context("reading manifest.json")?;
-    let tagged = image.tagged();
-    let named = |saved: &&Saved| {
-        let mut names = saved.repo_tags.iter().flatten();
-        names.any(|name| Reference::parse_short(name).is_ok_and(|name| name.tagged() == tagged))
-    };
-    let saved = match (all.iter().find(named), all.as_slice()) {
-        (Some(saved), _) | (None, [saved]) => saved,
-        _ => bail!("none of its {} images is called {tagged}", all.len()),
-    };
+    let saved = choose_saved(&all, image)?;
     let config = files.document(&saved.config)?;
     config::parse(&config, arch)?;
     let mut blobs = vec![hash(CONFIG, &config[..])?];
@@ -229,6 +243,18 @@ fn take_archive(
     })
 }
 
+/// The image of the archive that is meant: by name, or the only one if it has no name.
+fn choose_saved<'a>(all: &'a [Saved], image: &Reference) -> anyhow::Result<&'a Saved> {
+    let tagged = image.tagged();
+    let names = |saved: &'a Saved| saved.repo_tags.iter().flatten();
+    let named = |saved: &&'a Saved| names(saved).any(|name| is_called(name, &tagged));
+    match (all.iter().find(named), all) {
+        (Some(saved), _) => Ok(saved),
+        (None, [saved]) if names(saved).next().is_none() => Ok(saved),
+        _ => Err(none_called(&tagged, all.len(), all.iter().flat_map(names))),
+    }
+}
+
 fn hash(media_type: &str, reader: impl Read) -> anyhow::Result<LockedBlob> {
     let (sha256, size) = digest::sha256_of(reader).context("hashing")?;
     Ok(LockedBlob {
@@ -266,7 +292,7 @@ enum Files {
 }
 
 impl Files {
-    fn open(path: &Path) -> anyhow::Result<Self> {
+    fn open(path: &Path, store: &Store) -> anyhow::Result<Self> {
         let opening = || format!("opening {}", path.display());
         if path.is_dir() {
             return Ok(Files::Folder(path.to_owned()));
@@ -277,16 +303,16 @@ impl Files {
         file.seek(SeekFrom::Start(0)).with_context(opening)?;
         let plain = match &start[..n] {
             [0x1f, 0x8b, ..] => {
-                let plain = flate2::read::MultiGzDecoder::new(BufReader::new(file));
-                unpacked(plain, ARCHIVE_LIMIT)
+                let packed = flate2::read::MultiGzDecoder::new(BufReader::new(file));
+                unpacked(packed, ARCHIVE_LIMIT, store).with_context(opening)?
             }
             [0x28, 0xb5, 0x2f, 0xfd] => {
-                zstd::Decoder::new(file).and_then(|plain| unpacked(plain, ARCHIVE_LIMIT))
+                let packed = zstd::Decoder::new(file).with_context(opening)?;
+                unpacked(packed, ARCHIVE_LIMIT, store).with_context(opening)?
             }
-            _ => Ok(file),
+            _ => file,
         };
-        Files::archive(plain.with_context(opening)?)
-            .with_context(|| format!("reading the tar archive {}", path.display()))
+        Files::archive(plain).with_context(|| format!("reading the tar archive {}", path.display()))
     }
 
     fn archive(mut file: File) -> anyhow::Result<Self> {
@@ -358,63 +384,14 @@ impl Files {
 }
 
 /// The decompressed bytes in a file without a name.
-fn unpacked(reader: impl Read, limit: u64) -> io::Result<File> {
-    let mut file = tempfile::tempfile()?;
-    if io::copy(&mut reader.take(limit.saturating_add(1)), &mut file)? > limit {
-        let text = format!("it has more than {limit} bytes uncompressed, the most that is taken");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+fn unpacked(reader: impl Read, limit: u64, store: &Store) -> anyhow::Result<File> {
+    let mut file = scratch::file(store)?;
+    let copied = io::copy(&mut reader.take(limit.saturating_add(1)), &mut file);
+    if copied.context("decompressing it")? > limit {
+        bail!("it has more than {limit} bytes uncompressed, the most that is taken");
     }
     Ok(file)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    #[test]
-    fn links_out_of_a_layout_are_refused_by_name() {
-        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        std::fs::write(outside.path().join("secret"), "s").unwrap();
-        symlink(
-            outside.path().join("secret"),
-            folder.path().join("absolute"),
-        )
-        .unwrap();
-        symlink("/dev/zero", folder.path().join("device")).unwrap();
-        std::fs::create_dir(folder.path().join("directory")).unwrap();
-        let files = Files::Folder(folder.path().to_owned());
-        let refuse = |path: &str, expected: &str| {
-            let error = format!("{:#}", files.read(path).err().unwrap());
-            assert!(error.contains(expected), "{error}");
-        };
-        refuse("absolute", "absolute is a link to");
-        refuse("device", "device is a link to /dev/zero, out of the folder");
-        refuse("directory", "directory is no regular file");
-        refuse("../x", "../x leads out of the folder");
-        refuse("/etc/passwd", "/etc/passwd leads out of the folder");
-    }
-
-    #[test]
-    fn decompression_bombs_are_refused() {
-        let error = unpacked(io::repeat(0), 4096).unwrap_err();
-        let expected = "it has more than 4096 bytes uncompressed, the most that is taken";
-        assert_eq!(error.to_string(), expected);
-    }
-
-    #[test]
-    fn duplicate_entries_are_refused_by_name() {
-        let mut file = tempfile::tempfile().unwrap();
-        let mut tar = tar::Builder::new(&mut file);
-        for path in ["index.json", "./index.json"] {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(2);
-            tar.append_data(&mut header, path, b"{}".as_slice())
-                .unwrap();
-        }
-        tar.finish().unwrap();
-        drop(tar);
-        let error = Files::archive(file).err().unwrap();
-        assert_eq!(error.to_string(), "\"index.json\" is there twice");
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use crate::images::registries::Registries;
 use crate::images::signature::Key;
 use crate::lock::PulledImage;
 use crate::profile::file::ArchForm;
-use crate::registry::document::{DOCUMENT_LIMIT, Descriptor, Document, Index, Manifest};
+use crate::registry::document::{DOCUMENT_LIMIT, Document, Index, Manifest};
 use crate::registry::{Registry, is_refusal};
 use crate::store::Store;
 use anyhow::{Context, bail};
@@ -126,10 +126,7 @@ fn lock_found(
     };
     let parsed: Manifest =
         serde_json::from_slice(&manifest.bytes).context("reading the manifest")?;
-    let descriptors = std::iter::once(&parsed.config).chain(&parsed.layers);
-    let blobs = descriptors
-        .map(Descriptor::locked)
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let blobs = parsed.blobs()?;
     if blobs[0].size > DOCUMENT_LIMIT {
         bail!("the config has {} bytes", blobs[0].size);
     }

@@ -5,11 +5,13 @@
 //! is asked for; a file on the build host is its owner's own.
 
 use crate::digest::{self, HashWriter};
+use crate::scratch;
 use crate::source::Sources;
 use crate::store::Store;
 use crate::transport::{Transport, shown};
 use anyhow::{Context, bail};
 use sha2::{Digest as _, Sha512};
+use std::collections::BTreeSet;
 use std::io::{Read, Seek, SeekFrom};
 
 /// Where files are, and what counts as known of them.
@@ -34,7 +36,7 @@ pub(super) struct File<'a> {
 }
 
 /// What a checksum file says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Published {
     Sha256(String),
     Sha512(String),
@@ -48,11 +50,10 @@ impl Place<'_> {
             if !digest::is_sha256(sha256) {
                 bail!("{sha256:?}, given for {path}, is not a SHA-256 in lower-case hexadecimal");
             }
-            return Ok((sha256.to_owned(), self.size(path)?));
+            return self.known(path, Published::Sha256(sha256.to_owned()));
         }
         match self.published(file)? {
-            Some(Published::Sha256(sha256)) => Ok((sha256, self.size(path)?)),
-            Some(Published::Sha512(sha512)) => self.read(path, Some(&sha512)),
+            Some(known) => self.known(path, known),
             None if file.own => self.read(path, None),
             None => {
                 let (sha256, size) = self.read(path, None)?;
@@ -64,16 +65,23 @@ impl Place<'_> {
         }
     }
 
-    fn size(&self, path: &str) -> anyhow::Result<u64> {
-        let size = |url: &str| self.transport.size(url);
-        self.sources.try_each(self.source, path, size)
+    /// Asks for the size alone where that will do, or else reads the file: where the digest is none of the store's,
+    /// and where the server does not tell the size.
+    fn known(&self, path: &str, digest: Published) -> anyhow::Result<(String, u64)> {
+        if let Published::Sha256(sha256) = &digest {
+            let size = |url: &str| self.transport.size(url);
+            if let Some(size) = self.sources.try_each(self.source, path, size)? {
+                return Ok((sha256.clone(), size));
+            }
+        }
+        self.read(path, Some(&digest))
     }
 
     fn published(&self, file: &File<'_>) -> anyhow::Result<Option<Published>> {
-        let name = file.path.rsplit('/').next().unwrap_or(file.path);
         let parse = |sums: &str, text: &[u8]| {
-            let found = published(&String::from_utf8_lossy(text), name);
-            found.with_context(|| format!("{sums} has no SHA-256 or SHA-512 for {name}"))
+            let found = published(&String::from_utf8_lossy(text), file.path);
+            let found = found.with_context(|| format!("reading {sums}"))?;
+            found.with_context(|| format!("{sums} has no SHA-256 or SHA-512 for {}", file.path))
         };
         if let Some(sums) = file.sums {
             let get = |url: &str| self.transport.get(url);
@@ -98,14 +106,15 @@ impl Place<'_> {
         Ok(None)
     }
 
-    /// Reads the whole file into the store, and holds it to a SHA-512 if there is one.
-    fn read(&self, path: &str, sha512: Option<&str>) -> anyhow::Result<(String, u64)> {
-        let read = |url: &str| self.read_from(url, sha512);
+    /// Reads the whole file into the store, and holds it to what is known of it.
+    fn read(&self, path: &str, known: Option<&Published>) -> anyhow::Result<(String, u64)> {
+        let read = |url: &str| self.read_from(url, known);
         self.sources.try_each(self.source, path, read)
     }
 
-    fn read_from(&self, url: &str, sha512: Option<&str>) -> anyhow::Result<(String, u64)> {
-        let mut file = tempfile::tempfile().context("creating a file for a download")?;
+    fn read_from(&self, url: &str, known: Option<&Published>) -> anyhow::Result<(String, u64)> {
+        let mut file = scratch::file(self.store).context("creating a file for a download")?;
+        // How large it is nobody has said yet.
         let out = (&mut file, u64::MAX);
         self.transport.download(url, out, 0, &mut |_| {})?;
         file.seek(SeekFrom::Start(0))
@@ -121,12 +130,18 @@ impl Place<'_> {
             hash.update(&buffer[..n]);
             std::io::Write::write_all(&mut sha256, &buffer[..n]).context("hashing a download")?;
         }
-        let found = digest::hex(&hash.finalize());
-        if let Some(expected) = sha512.filter(|expected| **expected != found) {
-            let url = shown(url);
-            bail!("{url} is not what its publisher says: expected sha512 {expected}, got {found}");
-        }
         let (_, sha256, size) = sha256.finish();
+        let (kind, expected, found) = match known {
+            Some(Published::Sha256(expected)) => ("sha256", expected, sha256.clone()),
+            Some(Published::Sha512(expected)) => {
+                ("sha512", expected, digest::hex(&hash.finalize()))
+            }
+            None => ("sha256", &sha256, sha256.clone()),
+        };
+        if *expected != found {
+            let url = shown(url);
+            bail!("{url} is not what its publisher says: expected {kind} {expected}, got {found}");
+        }
         self.keep(&mut file, &sha256, size, &shown(url))?;
         Ok((sha256, size))
     }
@@ -154,34 +169,69 @@ impl Place<'_> {
     }
 }
 
-/// The digest in a checksum file: nothing but the digest, or lines of digest and file name as coreutils write them,
-/// or `SHA256 (name) = digest` as BSD does.
-fn published(text: &str, name: &str) -> Option<Published> {
-    let fits = |file: &str| {
-        let file = file.trim().trim_start_matches('*');
-        file.is_empty() || file == name || file.ends_with(&format!("/{name}"))
-    };
-    let digest = |text: &str| {
-        let hex = text.len() == 128
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        match digest::is_sha256(text) {
-            true => Some(Published::Sha256(text.to_owned())),
-            false => hex.then(|| Published::Sha512(text.to_owned())),
+/// The digest of the file `path` in a checksum file: nothing but the digest, or lines of digest and file name as
+/// coreutils write them, or `SHA256 (name) = digest` as BSD does.
+///
+/// A list may have files of one name in several folders, and its folders need not be those of `path`. The line
+/// counts whose path agrees with `path` for longest, from the end; of several such lines, the one that names no
+/// other folder.
+fn published(text: &str, path: &str) -> anyhow::Result<Option<Published>> {
+    let mut best = None;
+    let mut digests = BTreeSet::new();
+    for (file, digest) in text.lines().filter_map(line) {
+        let Some(agreement) = agreement(file, path) else {
+            continue;
+        };
+        if best < Some(agreement) {
+            best = Some(agreement);
+            digests.clear();
         }
-    };
-    text.lines().find_map(|line| {
-        let line = line.trim();
-        if let Some((kind, rest)) = line.split_once(" (")
-            && matches!(kind, "SHA256" | "SHA512")
-        {
-            let (file, value) = rest.split_once(") = ")?;
-            return fits(file).then(|| digest(value)).flatten();
+        if best == Some(agreement) {
+            digests.insert(digest);
         }
-        let (value, file) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        fits(file).then(|| digest(value)).flatten()
-    })
+    }
+    let (mut first, mut second): (Vec<_>, Vec<_>) = digests
+        .into_iter()
+        .partition(|digest| matches!(digest, Published::Sha256(_)));
+    if first.len() > 1 || (first.is_empty() && second.len() > 1) {
+        bail!("it has different digests for {path}: give the right one with sha256:");
+    }
+    Ok(first.pop().or(second.pop()))
+}
+
+/// File and digest of a line; no file if the line has none.
+fn line(line: &str) -> Option<(&str, Published)> {
+    let line = line.trim();
+    if let Some((kind, rest)) = line.split_once(" (")
+        && matches!(kind, "SHA256" | "SHA512")
+    {
+        let (file, value) = rest.split_once(") = ")?;
+        return Some((file, parse_digest(value)?));
+    }
+    let (value, file) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let file = file.trim().trim_start_matches('*');
+    Some((file, parse_digest(value)?))
+}
+
+fn parse_digest(text: &str) -> Option<Published> {
+    let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    match digest::is_sha256(text) {
+        true => Some(Published::Sha256(text.to_owned())),
+        false => (text.len() == 128 && text.bytes().all(is_hex))
+            .then(|| Published::Sha512(text.to_owned())),
+    }
+}
+
+/// How many of the last parts of both paths are the same, and whether `file` has no others. `None` if they are
+/// called differently.
+fn agreement(file: &str, path: &str) -> Option<(usize, bool)> {
+    let parts = |path: &str| {
+        let parts = path.rsplit('/').filter(|part| !matches!(*part, "" | "."));
+        parts.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (file, path) = (parts(file), parts(path));
+    let same = file.iter().zip(&path).take_while(|(a, b)| a == b).count();
+    (file.is_empty() || same > 0).then_some((same, same == file.len()))
 }
 
 #[cfg(test)]
@@ -193,7 +243,8 @@ mod tests {
     fn digests_are_found_in_all_kinds_of_checksum_files() {
         let (a, b, c) = ("a".repeat(64), "b".repeat(64), "c".repeat(128));
         let check = |text: &str, expected: Option<&str>| {
-            let found = published(text, "kubelet").map(|found| match found {
+            let found = published(text, "bin/amd64/kubelet").unwrap();
+            let found = found.map(|found| match found {
                 Published::Sha256(hex) | Published::Sha512(hex) => hex,
             });
             assert_eq!(found.as_deref(), expected, "{text}");
@@ -209,5 +260,22 @@ mod tests {
         );
         check(&format!("SHA512 (bin/kubelet) = {c}\n"), Some(&c));
         check("not a digest", None);
+        check(
+            &format!("SHA512 (kubelet) = {c}\nSHA256 (kubelet) = {b}\n"),
+            Some(&b),
+        );
+        check(
+            &format!("{a}  arm64/kubelet\n{b}  amd64/kubelet\n"),
+            Some(&b),
+        );
+        check(&format!("{a}  kubelet\n{b}  bin/amd64/kubelet\n"), Some(&b));
+        check(&format!("{a}  arm64/kubelet\n{b}  ./kubelet\n"), Some(&b));
+        check(
+            &format!("{a}  dist/kubelet\n{a}  build/kubelet\n"),
+            Some(&a),
+        );
+        let different = format!("{a}  one/kubelet\n{b}  two/kubelet\n");
+        let error = published(&different, "bin/amd64/kubelet").unwrap_err();
+        assert!(error.to_string().contains("different digests"), "{error}");
     }
 }

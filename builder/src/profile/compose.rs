@@ -109,7 +109,8 @@ pub(super) fn compose(sources: Vec<Source>) -> anyhow::Result<Profile> {
     let inputs: Vec<PathBuf> = sources.iter().flat_map(inputs).collect();
     for path in &inputs {
         let mut hash = Sha256::new();
-        hash_below(path, &mut hash).with_context(|| format!("reading {}", path.display()))?;
+        hash_below(path, Path::new(""), &mut hash)
+            .with_context(|| format!("reading {}", path.display()))?;
         digests.push(hash.finalize().into());
     }
     let digest = match digests.as_slice() {
@@ -236,22 +237,27 @@ fn inputs(source: &Source) -> Vec<PathBuf> {
     all.map(|path| source.dir.join(path)).collect()
 }
 
-/// Names and contents of all files, in the order of their names.
-fn hash_below(path: &Path, hash: &mut Sha256) -> anyhow::Result<()> {
-    let meta = fs::metadata(path)?;
+/// The contents of the file at `top`, or the paths and contents of all files below it. `below` is the way there
+/// from `top`, which tells a file in a folder from one beside it.
+fn hash_below(top: &Path, below: &Path, hash: &mut Sha256) -> anyhow::Result<()> {
+    // Nothing is joined to a file's own name.
+    let path = match below.as_os_str().is_empty() {
+        true => top.to_owned(),
+        false => top.join(below),
+    };
+    let meta = fs::metadata(&path)?;
     if !meta.is_dir() {
         // A device or a pipe need not end.
         ensure!(meta.is_file(), "it is neither a file nor a folder");
+        hash.update(Sha256::digest(below.as_os_str().as_encoded_bytes()));
         hash.update(Sha256::digest(fs::read(path)?));
         return Ok(());
     }
-    let entries = fs::read_dir(path)?.map(|entry| Ok(entry?.path()));
-    let mut entries = entries.collect::<anyhow::Result<Vec<_>>>()?;
-    entries.sort();
-    for entry in entries {
-        let name = entry.file_name().unwrap_or_default().as_encoded_bytes();
-        hash.update(Sha256::digest(name));
-        hash_below(&entry, hash)?;
+    let names = fs::read_dir(&path)?.map(|entry| Ok(entry?.file_name()));
+    let mut names = names.collect::<anyhow::Result<Vec<_>>>()?;
+    names.sort();
+    for name in names {
+        hash_below(top, &below.join(name), hash)?;
     }
     Ok(())
 }
@@ -311,5 +317,29 @@ fn parts(dir: &Path, folder: &str, file: ProfileFile, origins: BTreeMap<String, 
         banner: file.banner,
         certificates: below(file.certificates),
         users: file.users,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R032: where a file is counts, and not only that there is one.
+    #[test]
+    fn a_file_in_a_folder_is_not_one_beside_it() {
+        let digest = |paths: &[&str]| {
+            let dir = tempfile::tempdir().unwrap();
+            for path in paths {
+                let path = dir.path().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, "same").unwrap();
+            }
+            let mut hash = Sha256::new();
+            hash_below(dir.path(), Path::new(""), &mut hash).unwrap();
+            hash.finalize()
+        };
+        assert_ne!(digest(&["t/a", "t/z"]), digest(&["t/a", "z"]));
+        assert_ne!(digest(&["a/b"]), digest(&["a", "b"]));
+        assert_eq!(digest(&["t/a", "z"]), digest(&["z", "t/a"]));
     }
 }

@@ -97,6 +97,14 @@ pub(crate) struct Manifest {
     pub(crate) layers: Vec<Descriptor>,
 }
 
+impl Manifest {
+    /// What a lock says of its config, which is the first, and of its layers.
+    pub(crate) fn blobs(&self) -> anyhow::Result<Vec<LockedBlob>> {
+        let all = std::iter::once(&self.config).chain(&self.layers);
+        all.map(Descriptor::locked).collect()
+    }
+}
+
 /// What another document says of a blob.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

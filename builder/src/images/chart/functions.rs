@@ -3,9 +3,12 @@
 
 mod data;
 mod encoding;
+mod in_place;
 mod lists;
 mod numbers;
 mod strings;
+
+pub(super) use in_place::assign_in_place;
 
 use gotmpl::{FuncMap, TemplateError, Value};
 use std::collections::BTreeMap;
@@ -18,9 +21,10 @@ type Table = &'static [(&'static str, Function)];
 
 /// All functions that need nothing but their arguments.
 pub(super) fn table() -> FuncMap {
-    let tables: [Table; 5] = [
+    let tables: [Table; 6] = [
         data::TABLE,
         encoding::TABLE,
+        in_place::TABLE,
         lists::TABLE,
         numbers::TABLE,
         strings::TABLE,

@@ -4,10 +4,11 @@ use super::{Chart, ChartError};
 use anyhow::{Context, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-/// Most bytes of all files of a chart: Helm's own limit for releases is far below.
+/// Most bytes of all files of a chart and the charts in it, unpacked: Helm's own limit for releases is far below.
 const LIMIT: u64 = 64 << 20;
 /// Charts in charts in charts.
 const DEEPEST: usize = 8;
@@ -19,9 +20,9 @@ impl Chart {
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let reading = || format!("reading chart {}", path.display());
         if path.is_dir() {
-            let mut files = Files::new();
-            walk(path, "", &mut files).with_context(reading)?;
-            return Chart::parse(files, 0, &mut LIMIT.clone()).with_context(reading);
+            let (mut files, mut left) = (Files::new(), LIMIT);
+            walk(path, "", &mut files, &mut left).with_context(reading)?;
+            return Chart::parse(files, 0, &mut left).with_context(reading);
         }
         let bytes = std::fs::read(path).with_context(reading)?;
         Chart::from_archive(&bytes).with_context(reading)
@@ -30,22 +31,33 @@ impl Chart {
     /// Reads a packaged chart.
     pub fn from_archive(bytes: &[u8]) -> anyhow::Result<Self> {
         let mut left = LIMIT;
-        Chart::parse(unpack(bytes, &mut left)?, 0, &mut left)
+        let files = unpack(bytes, &mut left)?;
+        Chart::parse(files, 0, &mut left)
     }
 
-    /// `left` bytes may be unpacked from charts in it: many small archives can hold as much as a large one.
+    /// `left` is how many bytes the charts in it may still unpack to.
     fn parse(mut files: Files, depth: usize, left: &mut u64) -> anyhow::Result<Self> {
         let text = files.remove("Chart.yaml");
         let text = text.context("there is no Chart.yaml")?;
-        let metadata = yaml("?", "Chart.yaml", &text)?;
+        let mut metadata = yaml("?", "Chart.yaml", &text)?;
         let field = |key: &str| metadata[key].as_str().map(str::to_owned);
         let name = field("name").context("Chart.yaml has no name")?;
+        let version = field("version").unwrap_or_default();
+        // Charts of apiVersion v1 name their dependencies in a file of its own.
+        if metadata["dependencies"].is_null()
+            && let Some(text) = files.get("requirements.yaml")
+            && let Some(fields) = metadata.as_object_mut()
+        {
+            let mut requirements = yaml(&name, "requirements.yaml", text)?;
+            let dependencies = requirements.get_mut("dependencies").map(Value::take);
+            fields.insert("dependencies".into(), dependencies.unwrap_or_default());
+        }
         let values = match files.remove("values.yaml") {
             Some(text) => yaml(&name, "values.yaml", &text)?,
             None => Value::Null,
         };
         let mut chart = Chart {
-            version: field("version").unwrap_or_default(),
+            version,
             metadata,
             values: match values {
                 Value::Null => Value::Object(serde_json::Map::new()),
@@ -67,7 +79,7 @@ impl Chart {
                     }
                     None if rest.ends_with(".tgz") => {
                         let files = unpack(&bytes, left);
-                        let files = files.with_context(|| format!("reading {path}"))?;
+                        let files = files.with_context(|| format!("unpacking charts/{rest}"))?;
                         below.insert(rest.to_owned(), files);
                     }
                     None => {}
@@ -112,7 +124,7 @@ fn yaml(chart: &str, path: &str, bytes: &[u8]) -> Result<Value, ChartError> {
     Ok(documents.into_iter().next().unwrap_or(Value::Null))
 }
 
-fn walk(top: &Path, below: &str, files: &mut Files) -> anyhow::Result<()> {
+fn walk(top: &Path, below: &str, files: &mut Files, left: &mut u64) -> anyhow::Result<()> {
     let folder = top.join(below);
     let entries = std::fs::read_dir(&folder);
     for entry in entries.with_context(|| format!("listing {}", folder.display()))? {
@@ -129,14 +141,11 @@ fn walk(top: &Path, below: &str, files: &mut Files) -> anyhow::Result<()> {
             continue;
         }
         if meta.is_dir() {
-            walk(top, &path, files)?;
+            walk(top, &path, files, left)?;
         } else if meta.is_file() {
-            let bytes = std::fs::read(entry.path());
-            let bytes = bytes.with_context(|| format!("reading {}", entry.path().display()))?;
-            let held: u64 = files.values().map(|bytes| bytes.len() as u64).sum();
-            if held + bytes.len() as u64 > LIMIT {
-                bail!("the chart has more than {LIMIT} bytes");
-            }
+            let reading = || format!("reading {}", entry.path().display());
+            let file = File::open(entry.path()).with_context(reading)?;
+            let bytes = read_within(file, left).with_context(reading)?;
             files.insert(path, bytes);
         }
     }
@@ -145,8 +154,9 @@ fn walk(top: &Path, below: &str, files: &mut Files) -> anyhow::Result<()> {
 
 /// The files of a `.tgz`, without the folder that all of them are in.
 fn unpack(bytes: &[u8], left: &mut u64) -> anyhow::Result<Files> {
-    let plain = flate2::read::MultiGzDecoder::new(Cursor::new(bytes)).take(*left + 1);
-    let mut archive = tar::Archive::new(plain);
+    let plain = flate2::read::MultiGzDecoder::new(Cursor::new(bytes));
+    let plain = read_within(plain, left).context("decompressing the archive")?;
+    let mut archive = tar::Archive::new(plain.as_slice());
     let mut files = Files::new();
     for entry in archive.entries().context("reading the archive")? {
         let mut entry = entry.context("reading the archive")?;
@@ -166,13 +176,20 @@ fn unpack(bytes: &[u8], left: &mut u64) -> anyhow::Result<Files> {
         entry
             .read_to_end(&mut bytes)
             .with_context(|| format!("reading {path}"))?;
-        let len = bytes.len() as u64;
-        *left = left
-            .checked_sub(len)
-            .with_context(|| format!("the chart has more than {LIMIT} bytes"))?;
         if files.insert(path.clone(), bytes).is_some() {
             bail!("{path:?} is there twice");
         }
     }
     Ok(files)
+}
+
+/// All of `reader`, which takes from what is `left`.
+fn read_within(reader: impl Read, left: &mut u64) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(*left + 1).read_to_end(&mut bytes)?;
+    match left.checked_sub(bytes.len() as u64) {
+        Some(rest) => *left = rest,
+        None => bail!("the chart and the charts in it have more than {LIMIT} bytes"),
+    }
+    Ok(bytes)
 }

@@ -1,7 +1,7 @@
 //! From a chart and values to manifests: Go's templates with Helm's objects around them.
 
 use super::functions::{self, Given, from_json};
-use super::values::{Scope, merge, scopes};
+use super::values::{Scope, add_earlier, scopes};
 use super::{Chart, ChartError};
 use gotmpl::{FuncMap, MissingKey, Template, TemplateError, Value};
 use regex::Regex;
@@ -53,7 +53,7 @@ pub fn render(chart: &Chart, release: &Release) -> Result<BTreeMap<String, Strin
 fn render_here(chart: &Chart, release: &Release) -> Result<BTreeMap<String, String>, ChartError> {
     let mut values = json!({});
     for given in &release.values {
-        merge(&mut values, given);
+        add_earlier(&mut values, given);
     }
     let scopes = scopes(chart, values)?;
     let engine = Arc::new(Engine {
@@ -206,22 +206,23 @@ fn api_versions(release: &Release) -> Vec<String> {
         .collect()
 }
 
-/// Go calls methods with arguments where this engine knows functions alone; and changes values in place, which is
-/// the same as a new value for a variable where the place is a variable.
+/// Go calls methods with arguments where this engine knows functions alone; and changes values in place.
 fn rewrite(text: &str, chart: &str) -> String {
     static RULES: OnceLock<Vec<(Regex, &str)>> = OnceLock::new();
     let rules = RULES.get_or_init(|| {
         let rule = |pattern: &str, to| Regex::new(pattern).ok().map(|regex| (regex, to));
         let rules = [
-            rule(r"[$\w.]*\.Capabilities\.APIVersions\.Has\b", "hasApiVersion"),
+            rule(
+                r"[$\w.]*\.Capabilities\.APIVersions\.Has\b",
+                "hasApiVersion",
+            ),
             rule(r"[$\w.]*\.Files\.(Get|GetBytes)\b", "fileGet \u{0}"),
             rule(r"[$\w.]*\.Files\.Glob\b", "fileGlob \u{0}"),
             rule(r"[$\w.]*\.Files\.Lines\b", "fileLines \u{0}"),
-            rule(r"\$_\s*:?=\s*(set|unset|merge|mergeOverwrite|mustMerge|mustMergeOverwrite)\s+(\$\w+)\s", "$2 = in_place_$1 $2 "),
         ];
         rules.into_iter().flatten().collect()
     });
-    let mut text = text.to_owned();
+    let mut text = functions::assign_in_place(text);
     for (regex, to) in rules {
         text = regex.replace_all(&text, *to).into_owned();
     }

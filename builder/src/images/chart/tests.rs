@@ -337,3 +337,98 @@ fn a_text_is_not_multiplied_without_end() {
     let text = rendered("{{ indent 1000 (repeat 100000 \"\\n\") }}", json!({}));
     assert!(text.contains("indent would give more than"), "{text}");
 }
+
+/// R025, R032: what is changed in place is changed for all who look at it, or not at all.
+#[test]
+fn a_change_in_place_is_seen_by_all_or_refused() {
+    let values = || json!({"image": "a", "sub": {"image": "a"}, "more": {"sub": {"tag": "b"}}});
+    let check = |template: &str, expected: &str| {
+        assert_eq!(rendered(template, values()), expected, "{template}");
+    };
+    let refuse = |template: &str| {
+        let found = rendered(template, values());
+        let word = "changes a value in place";
+        assert!(found.contains(word), "{template}: {found}");
+    };
+    refuse("{{ $v := .Values }}{{ $_ := set $v \"image\" \"b\" }}{{ .Values.image }}");
+    refuse("{{ $v := .Values }}{{ $_ := unset $v \"image\" }}{{ .Values.image }}");
+    refuse("{{ $v := .Values }}{{ $_ := mergeOverwrite $v (dict \"image\" \"b\") }}");
+    refuse("{{ $v := default (dict) .Values.sub }}{{ $_ := set $v \"image\" \"b\" }}");
+    refuse("{{ $_ := merge .Values.sub (dict \"tag\" \"b\") }}{{ .Values.sub.tag }}");
+    refuse(
+        "{{ $d := dict \"sub\" .Values.sub }}{{ $_ := merge $d .Values.more }}{{ .Values.sub.tag }}",
+    );
+    refuse(
+        "{{ $d := merge (dict) .Values (dict \"sub\" (dict \"tag\" \"b\")) }}{{ .Values.sub.tag }}",
+    );
+    refuse("{{ $a := dict }}{{ $b := $a }}{{ $_ := set $a \"k\" 1 }}{{ $b.k }}");
+    refuse("{{ $a := dict }}{{ $b := merge $a (dict \"k\" 1) }}{{ $a.k }}");
+    refuse(
+        "{{ define \"x\" }}{{ $c := . }}{{ $_ := set $c \"k\" 1 }}{{ end }}\
+         {{ $d := dict }}{{ include \"x\" $d }}{{ $d.k }}",
+    );
+    check(
+        "{{ $v := deepCopy .Values }}{{ $_ := set $v \"image\" \"b\" }}{{ $v.image }}{{ .Values.image }}",
+        "ba",
+    );
+    check(
+        "{{ $v := deepCopy .Values }}{{ $_ := mergeOverwrite $v (dict \"sub\" (dict \"image\" \"b\")) }}{{ $v.sub.image }}",
+        "b",
+    );
+    check(
+        "{{ $v := merge (dict) .Values }}{{ $_ := set $v \"image\" \"b\" }}{{ $v.image }}{{ .Values.image }}",
+        "ba",
+    );
+    check(
+        "{{ $d := dict }}{{ range list \"a\" \"b\" }}{{ $d = dict . 1 | merge $d }}{{ end }}{{ toJson $d }}",
+        "{\"a\":1,\"b\":1}",
+    );
+    check(
+        "{{ $d := dict }}{{ if true }}{{- $_ := 1 | set $d \"a|)\" -}}{{ end }}{{ $d := set $d \"b\" (2 | int) }}{{ toJson $d }}",
+        "{\"a|)\":1,\"b\":2}",
+    );
+    check(
+        "{{ merge .Values.sub (dict \"image\" \"b\") | toJson }} {{ set (dict) \"a\" 1 | toJson }}",
+        "{\"image\":\"a\"} {\"a\":1}",
+    );
+}
+
+/// R025: the last file's null takes a default away, also one that an earlier file set.
+#[test]
+fn a_null_of_a_later_file_takes_the_charts_default_away() {
+    let (_dir, chart) = chart(&[
+        ("values.yaml", "image: {tag: chart, name: x}\n"),
+        ("templates/t", "{{ toJson .Values.image }}"),
+    ]);
+    let mut release = release(json!({"image": {"tag": null}}));
+    release.values.push(json!({"image": {"tag": "earlier"}}));
+    assert_eq!(
+        render(&chart, &release).unwrap()["c/templates/t"],
+        "{\"name\":\"x\"}"
+    );
+}
+
+/// R025: charts of apiVersion v1 name their dependencies in `requirements.yaml`.
+#[test]
+fn dependencies_come_from_requirements_too() {
+    let files = [
+        ("Chart.yaml", "apiVersion: v1\nname: c\nversion: 1.0.0\n"),
+        (
+            "requirements.yaml",
+            "dependencies:\n- {name: a, version: 1, condition: a.enabled}\n\
+             - {name: b, version: 1, alias: renamed}\n",
+        ),
+        ("values.yaml", "a: {enabled: false}\n"),
+        ("charts/a/Chart.yaml", "name: a\nversion: 1.0.0\n"),
+        ("charts/a/templates/t", "a"),
+        ("charts/b/Chart.yaml", "name: b\nversion: 1.0.0\n"),
+        ("charts/b/templates/t", "b"),
+    ];
+    let (_dir, whole) = chart(&files);
+    let found = render(&whole, &release(json!({}))).unwrap();
+    let paths: Vec<&str> = found.keys().map(String::as_str).collect();
+    assert_eq!(paths, ["c/charts/renamed/templates/t"]);
+    let (_dir, incomplete) = chart(&files[..5]);
+    let error = render(&incomplete, &release(json!({}))).unwrap_err();
+    assert!(error.to_string().contains("chart b"), "{error}");
+}

@@ -126,3 +126,19 @@ pub(super) fn merge(values: &mut Value, defaults: &Value) {
         }
     }
 }
+
+/// Adds what an earlier file of the user has and the later one, `values`, has not. A null of the later one stays,
+/// since a chart's default has still to go by it.
+pub(super) fn add_earlier(values: &mut Value, earlier: &Value) {
+    let (Value::Object(values), Value::Object(earlier)) = (values, earlier) else {
+        return;
+    };
+    for (key, before) in earlier {
+        match values.get_mut(key) {
+            Some(value) => add_earlier(value, before),
+            None => {
+                values.insert(key.clone(), before.clone());
+            }
+        }
+    }
+}

@@ -10,10 +10,13 @@ use contract::secret::Secret;
 use serde::Deserialize;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// A helper may ask its user for a passphrase, or a cloud for a token.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long what a helper wrote may take to arrive after its end.
+const GRACE: Duration = Duration::from_secs(2);
 /// Logins are short.
 const LIMIT: u64 = 1 << 20;
 
@@ -69,14 +72,25 @@ fn run(program: &str, server: &str) -> anyhow::Result<(bool, Vec<u8>)> {
         let _ = writeln!(input, "{server}");
     }
     let output = child.stdout.take();
-    let reader = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = output.map(|output| output.take(LIMIT).read_to_end(&mut bytes));
-        read.transpose().map(|_| bytes)
+    let (sender, pieces) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut output = output.map(|output| output.take(LIMIT));
+        let mut piece = [0; 4096];
+        while let Some(output) = &mut output {
+            let read = output.read(&mut piece).map(|n| piece[..n].to_vec());
+            let is_last = read.as_ref().map_or(true, Vec::is_empty);
+            if sender.send(read).is_err() || is_last {
+                return;
+            }
+        }
     });
     let succeeded = wait(&mut child, program)?;
-    let bytes = reader.join().unwrap_or_else(|_| Ok(Vec::new()));
-    Ok((succeeded, bytes.context("reading its answer")?))
+    let (mut bytes, ended) = (Vec::new(), Instant::now());
+    // Its answer is there now; but what it left running may hold its output open for ever.
+    while let Ok(piece) = pieces.recv_timeout(GRACE.saturating_sub(ended.elapsed())) {
+        bytes.extend(piece.context("reading its answer")?);
+    }
+    Ok((succeeded, bytes))
 }
 
 fn wait(child: &mut Child, program: &str) -> anyhow::Result<bool> {
@@ -93,5 +107,25 @@ fn wait(child: &mut Child, program: &str) -> anyhow::Result<bool> {
             bail!("{program} did not answer within {} s", PATIENCE.as_secs());
         }
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// R013.
+    #[test]
+    fn what_a_helper_leaves_running_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("docker-credential-test");
+        fs::write(&program, "#!/bin/sh\nsleep 40 &\necho answer\n").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let start = Instant::now();
+        let (succeeded, output) = run(&program.to_string_lossy(), "registry.test").unwrap();
+        assert!(succeeded && output == b"answer\n");
+        assert!(start.elapsed() < Duration::from_secs(30));
     }
 }

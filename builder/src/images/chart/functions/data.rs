@@ -69,28 +69,8 @@ pub(super) const TABLE: Table = &[
                 .collect(),
         )
     }),
-    ("merge", |a| merged(a, false)),
-    ("mustMerge", |a| merged(a, false)),
-    ("mergeOverwrite", |a| merged(a, true)),
-    ("mustMergeOverwrite", |a| merged(a, true)),
-    ("in_place_merge", |a| merged(a, false)),
-    ("in_place_mustMerge", |a| merged(a, false)),
-    ("in_place_mergeOverwrite", |a| merged(a, true)),
-    ("in_place_mustMergeOverwrite", |a| merged(a, true)),
-    ("in_place_set", |a| {
-        let mut entries = map(a.first());
-        entries.insert(text(a.get(1)).into(), arg(a, 2, "set")?.clone());
-        of_map(entries)
-    }),
-    ("in_place_unset", |a| {
-        let mut entries = map(a.first());
-        entries.remove(text(a.get(1)).as_str());
-        of_map(entries)
-    }),
-    ("set", |_| Err(in_place("set"))),
-    ("unset", |_| Err(in_place("unset"))),
-    ("deepCopy", |a| arg(a, 0, "deepCopy").cloned()),
-    ("mustDeepCopy", |a| arg(a, 0, "deepCopy").cloned()),
+    ("deepCopy", |a| Ok(copied(arg(a, 0, "deepCopy")?))),
+    ("mustDeepCopy", |a| Ok(copied(arg(a, 0, "deepCopy")?))),
     ("dig", dig),
     ("kindOf", |a| Ok(string(kind(arg(a, 0, "kindOf")?)))),
     ("typeOf", |a| Ok(string(kind(arg(a, 0, "typeOf")?)))),
@@ -106,12 +86,6 @@ pub(super) const TABLE: Table = &[
         ))
     }),
 ];
-
-fn in_place(name: &str) -> gotmpl::TemplateError {
-    fail(format!(
-        "{name} changes a value in place that is no variable, which is not possible here"
-    ))
-}
 
 fn default(args: &[Value]) -> Given {
     let given = args.get(1).filter(|value| value.is_truthy());
@@ -143,28 +117,17 @@ fn dict(args: &[Value]) -> Given {
     of_map(pairs.collect())
 }
 
-/// Later dictionaries fill what earlier ones lack, or go before them.
-fn merged(args: &[Value], overwrite: bool) -> Given {
-    let mut result = map(args.first());
-    for other in args.iter().skip(1) {
-        merge_into(&mut result, &map(Some(other)), overwrite);
-    }
-    of_map(result)
-}
-
-fn merge_into(to: &mut Entries, from: &Entries, overwrite: bool) {
-    for (key, value) in from {
-        match (to.get(key), value) {
-            (Some(Value::Map(own)), Value::Map(other)) => {
-                let mut own = (**own).clone();
-                merge_into(&mut own, other, overwrite);
-                to.insert(key.clone(), Value::Map(Arc::new(own)));
-            }
-            (Some(own), _) if own.is_truthy() && !overwrite => {}
-            _ => {
-                to.insert(key.clone(), value.clone());
-            }
+/// The same value in dictionaries of its own.
+fn copied(value: &Value) -> Value {
+    match value {
+        Value::List(items) => Value::List(items.iter().map(copied).collect()),
+        Value::Map(entries) => {
+            let entries = entries
+                .iter()
+                .map(|(key, value)| (key.clone(), copied(value)));
+            Value::Map(Arc::new(entries.collect()))
         }
+        value => value.clone(),
     }
 }
 
