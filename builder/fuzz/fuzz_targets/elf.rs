@@ -1,7 +1,7 @@
 //! ELF files: programs and libraries of packages.
 #![no_main]
 
-use builder::rootfs::elf::Elf;
+use builder::rootfs::elf::File;
 use fuzzing::seeds;
 use libfuzzer_sys::fuzz_target;
 
@@ -17,6 +17,6 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fuzz_target!(init: seeds(files), |bytes: &[u8]| {
-    let Some(elf) = Elf::parse(bytes) else { return };
+    let Some(elf) = File::parse(bytes) else { return };
     let _ = (elf.machine(), elf.is_shared(), elf.dynamic(), elf.symbols(), elf.section(".modinfo"));
 });
