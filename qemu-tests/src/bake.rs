@@ -45,7 +45,7 @@ impl Bakery {
         let kube = std::env::var("SEEDBED_KUBE").context("SEEDBED_KUBE is not set")?;
         for command in ["lock", "fetch"] {
             let tool = Tool::new(&self.seedbed).limit(LIMIT).arg(command);
-            let tool = tool.arg(&self.profile);
+            let tool = tool.arg(&self.profile).args(["--arch", "amd64"]);
             let tool = tool
                 .arg("--source")
                 .arg(format!("kubernetes=file://{kube}"));
