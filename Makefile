@@ -82,7 +82,7 @@ unit: prerequisites containerd erofs-utils grub
 
 .PHONY: machine
 machine: image ## The tests that need a baked image: a boot to Ready, a power cut, sticks
-	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_REQUIRE_REFEREES=1 cargo test --release --locked -p seedbed-qemu-tests --lib --test build --test closed --test machine --test medium --test seed_stick --test power_cut --test boot_to_ready -- --test-threads=1 --nocapture
+	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_REQUIRE_REFEREES=1 cargo test --release --locked -p seedbed-qemu-tests --lib --test build --test closed --test machine --test medium --test sectors --test seed_stick --test power_cut --test boot_to_ready -- --test-threads=1 --nocapture
 
 .PHONY: test-long
 test-long: image ## The tiers that take hours; resumable, results appended to out/long.jsonl

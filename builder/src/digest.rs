@@ -1,5 +1,7 @@
 //! SHA-256 of what flows past, and its hexadecimal form.
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -69,6 +71,21 @@ pub fn is_sha256(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// Reads a field that is a SHA-256 in lower-case hexadecimal: digests become names of files, and no document gets to
+/// choose those.
+///
+/// # Errors
+/// The text is something else.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match is_sha256(&text) {
+        true => Ok(text),
+        false => Err(D::Error::custom(format!(
+            "{text:?} is no SHA-256 in lower-case hexadecimal"
+        ))),
+    }
 }
 
 /// The bytes of a SHA-256 in lower-case hexadecimal; `None` if `text` is no such thing.

@@ -127,6 +127,7 @@ pub struct Named {
     /// Bytes.
     pub size: u64,
     /// SHA-256, hexadecimal.
+    #[serde(deserialize_with = "crate::digest::deserialize")]
     pub sha256: String,
 }
 
@@ -240,7 +241,8 @@ fn fetch_from(
     let mut seen = offset;
     progress.advance(seen);
     if offset < item.size || item.size == 0 {
-        let download = transport.download(url, &mut partial.file, offset, &mut |now| {
+        let out = (&mut partial.file, item.size);
+        let download = transport.download(url, out, offset, &mut |now| {
             progress.advance(now.saturating_sub(seen));
             seen = now;
         });

@@ -65,6 +65,7 @@ pub struct LockedChart {
     /// Bytes of the chart's archive.
     pub size: u64,
     /// SHA-256 of the chart's archive, hexadecimal.
+    #[serde(deserialize_with = "crate::digest::deserialize")]
     pub sha256: String,
 }
 
@@ -92,6 +93,7 @@ pub struct LockedFile {
     /// Bytes.
     pub size: u64,
     /// SHA-256, hexadecimal.
+    #[serde(deserialize_with = "crate::digest::deserialize")]
     pub sha256: String,
     /// For an archive: the one file of it that is taken.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,6 +155,7 @@ pub struct LockedBlob {
     /// Bytes.
     pub size: u64,
     /// SHA-256, hexadecimal.
+    #[serde(deserialize_with = "crate::digest::deserialize")]
     pub sha256: String,
 }
 

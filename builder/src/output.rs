@@ -2,13 +2,13 @@
 
 pub mod bounded;
 
-use anyhow::Context;
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use anyhow::{Context, bail};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// A file being written beside its final name. Dropped before [`Unfinished::finish`], it is removed.
+/// A file being written beside its final name, locked so that two programs do not mix. Dropped before [`Unfinished::finish`], it is removed.
 #[derive(Debug)]
 pub struct Unfinished {
     file: File,
@@ -33,14 +33,26 @@ impl Unfinished {
             .file_name()
             .with_context(|| format!("{} names no file", path.display()))?;
         let temporary = path.with_file_name(format!(".{}.unfinished", name.to_string_lossy()));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(mode)
-            .open(&temporary);
-        let file = file.with_context(|| format!("creating {}", temporary.display()))?;
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let creating = || format!("creating {}", temporary.display());
+        let file = loop {
+            let file = options.mode(mode).open(&temporary);
+            let file = file.with_context(creating)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => bail!(
+                    "another seedbed is writing {}: wait for it, or write elsewhere",
+                    path.display()
+                ),
+                Err(TryLockError::Error(error)) => return Err(error).with_context(creating),
+            }
+            // Whoever held the lock before may have given the file its final name.
+            if bears(&file, &temporary).with_context(creating)? {
+                break file;
+            }
+        };
+        file.set_len(0).with_context(creating)?;
         Ok(Unfinished {
             file,
             temporary,
@@ -96,6 +108,16 @@ impl Drop for Unfinished {
     }
 }
 
+/// Whether the open file is the one at `path`.
+pub(crate) fn bears(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes a small file whole.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let unfinished = Unfinished::create(path)?;
@@ -104,4 +126,27 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         .write_all(bytes)
         .with_context(|| format!("writing {}", path.display()))?;
     unfinished.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_that_write_one_file_do_not_mix() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let first = Unfinished::create(&path).unwrap();
+        let error = format!("{:#}", Unfinished::create(&path).unwrap_err());
+        assert!(error.contains("another seedbed is writing"), "{error}");
+        first.file().write_all(b"first").unwrap();
+        first.finish().unwrap();
+        // What a killed program left is written over.
+        fs::write(dir.path().join(".file.unfinished"), "half of it").unwrap();
+        let second = Unfinished::create(&path).unwrap();
+        second.file().write_all(b"2").unwrap();
+        second.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"2");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 }

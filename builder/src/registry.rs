@@ -20,9 +20,9 @@ use anyhow::{Context, bail};
 use credentials::Credentials;
 use document::{DOCUMENT_LIMIT, Document, INDEXES, MANIFESTS};
 use login::Door;
-use reqwest::Method;
 use reqwest::blocking::Response;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use reqwest::{Method, Url};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -40,10 +40,30 @@ pub struct Registry {
     /// All URLs start with it, such as `https://host:5000/v2`.
     base: String,
     host: String,
+    /// Where it is, for comparison: nobody else is shown a login.
+    home: Url,
     /// What lets us in, by repository.
     tokens: Mutex<BTreeMap<String, HeaderValue>>,
     /// Until when the registry wants to be left alone.
     quiet: Mutex<Option<Instant>>,
+}
+
+/// The registry knows who asks, and says no.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("registry {host} does not let {with} {what} {repository} (status {status})")]
+struct Refused {
+    host: String,
+    /// The login, or that there is none.
+    with: String,
+    what: &'static str,
+    repository: String,
+    status: u16,
+}
+
+/// Whether a registry has answered that this repository is not for us, or that it does not say whether it exists.
+pub fn is_refusal(error: &anyhow::Error) -> bool {
+    let denied = matches!(error.downcast_ref(), Some(TransportError::Denied { .. }));
+    denied || error.is::<Refused>()
 }
 
 impl Registry {
@@ -56,7 +76,7 @@ impl Registry {
     ) -> anyhow::Result<Self> {
         let url = url.trim_end_matches('/');
         let url = if url == DOCKER.0 { DOCKER.1 } else { url };
-        let parsed = reqwest::Url::parse(url).ok();
+        let parsed = Url::parse(url).ok();
         let parsed = parsed.filter(|url| matches!(url.scheme(), "http" | "https"));
         let Some(parsed) = parsed else {
             bail!(
@@ -89,6 +109,7 @@ impl Registry {
             credentials: credentials.clone(),
             base,
             host,
+            home: parsed,
             tokens: Mutex::default(),
             quiet: Mutex::default(),
         })
@@ -232,7 +253,9 @@ impl Registry {
             Ok(response) => response,
             Err(error) => return Ok(Err(error)),
         };
-        if response.status() != 401 {
+        // Who is only led to does not get to ask for the login here.
+        let away = |response: &Response| response.url().origin() != self.home.origin();
+        if response.status() != 401 || away(&response) {
             return Ok(Ok(response));
         }
         let writes = !matches!(ask.method, Method::GET | Method::HEAD);
@@ -243,16 +266,20 @@ impl Registry {
             repository,
             writes,
         };
-        let token = door.open(&response)?;
+        let (token, origin) = door.open(&response)?;
         let response = self.send(ask, Some(&token));
         if let Ok(response) = &response
             && matches!(response.status().as_u16(), 401 | 403)
+            && !away(response)
         {
-            let (host, status) = (&self.host, response.status().as_u16());
-            let found = self.credentials.find(&self.host, repository)?;
-            let with = found.map_or("no login".to_owned(), |(_, origin)| origin);
-            let what = if writes { "write to" } else { "read" };
-            bail!("registry {host} does not let {with} {what} {repository} (status {status})");
+            return Err(Refused {
+                host: self.host.clone(),
+                with: origin,
+                what: if writes { "write to" } else { "read" },
+                repository: repository.to_owned(),
+                status: response.status().as_u16(),
+            }
+            .into());
         }
         lock(&self.tokens).insert(repository.to_owned(), token);
         Ok(response)

@@ -82,7 +82,7 @@ impl Rule {
         }
         let to = to.iter().map(|url| url.trim_end_matches('/').to_owned());
         Ok(Rule {
-            from: from.to_owned(),
+            from: plain(from),
             to: to.collect(),
             only,
         })
@@ -93,6 +93,13 @@ impl Rule {
         let after = rest.strip_prefix(&self.from)?;
         (after.is_empty() || after.starts_with('/')).then_some(after)
     }
+}
+
+/// A URL without its scheme as rules are compared: without a login, and the host in lower case.
+fn plain(rest: &str) -> String {
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.rsplit('@').next().unwrap_or(host);
+    host.to_ascii_lowercase() + path
 }
 
 /// `FROM=URL`, as on a command line.
@@ -182,9 +189,9 @@ impl Rewrites {
     fn places(&self, url: &str) -> Vec<Place<'_>> {
         let mut places: Vec<Place<'_>> = Vec::new();
         let mut only = false;
-        let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+        let rest = plain(url.split_once("://").map_or("", |(_, rest)| rest));
         for rule in &self.rules {
-            let Some(after) = rule.fits(rest) else {
+            let Some(after) = rule.fits(&rest) else {
                 continue;
             };
             places.extend(rule.to.iter().map(|to| Place {
@@ -271,6 +278,25 @@ rewrite:
 
     fn urls(table: &Rewrites, url: &str) -> Vec<String> {
         table.places(url).into_iter().map(|p| p.url).collect()
+    }
+
+    /// A login in a URL and capitals in a host change nothing of where it is.
+    #[test]
+    fn places_are_compared_without_logins_and_case() {
+        let rule = Rule::new("Site.Example/x", &["https://mirror.example".into()], true).unwrap();
+        let rewrites = Rewrites {
+            rules: vec![rule],
+            unreachable: Arc::default(),
+        };
+        for url in [
+            "https://ann:pw@site.example/x/a",
+            "https://SITE.example/x/a",
+        ] {
+            let places = rewrites.places(url);
+            let urls: Vec<&str> = places.iter().map(|place| place.url.as_str()).collect();
+            assert_eq!(urls, ["https://mirror.example/a"], "{url}");
+        }
+        assert_eq!(rewrites.places("https://site.example/X/a").len(), 1);
     }
 
     /// R020: host and path prefix, in order, the place itself last unless `only` says otherwise.

@@ -12,11 +12,11 @@
 
 use crate::bundle::Bundle;
 use crate::digest;
-use anyhow::{Context, bail};
+use crate::output::bears;
+use anyhow::{Context, bail, ensure};
 use formats::tree::Content;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,11 +85,13 @@ impl Store {
 
     /// Whether a blob of this digest and size is there. Its bytes are checked when they are read.
     pub fn has(&self, sha256: &str, size: u64) -> bool {
-        fs::metadata(self.path(sha256)).is_ok_and(|meta| meta.is_file() && meta.len() == size)
+        let meta = || fs::metadata(self.path(sha256));
+        digest::is_sha256(sha256) && meta().is_ok_and(|meta| meta.is_file() && meta.len() == size)
     }
 
     /// Opens a blob and verifies all of it; `what` names it in messages.
     pub fn open_verified(&self, sha256: &str, what: &str) -> anyhow::Result<File> {
+        check(sha256)?;
         let path = self.path(sha256);
         let mut file = match File::open(&path) {
             Ok(file) => file,
@@ -138,6 +140,7 @@ impl Store {
     /// Starts or resumes the download of a blob. Waits while another has it, who may have finished it then:
     /// ask [`Store::has`] again, and [`Partial::discard`] it.
     pub fn partial(&self, sha256: &str) -> anyhow::Result<Partial> {
+        check(sha256)?;
         let path = self.dir.join("partial").join(sha256);
         let mut file = lock_at(&path)?;
         let len = file
@@ -150,6 +153,15 @@ impl Store {
             len,
         })
     }
+}
+
+/// A digest becomes the name of a file; anything else could lead out of the store.
+fn check(sha256: &str) -> anyhow::Result<()> {
+    ensure!(
+        digest::is_sha256(sha256),
+        "{sha256:?} is no SHA-256 in lower-case hexadecimal"
+    );
+    Ok(())
 }
 
 /// The user's folder for what can be made again: `$XDG_CACHE_HOME` or `~/.cache`.
@@ -172,14 +184,8 @@ fn lock_at(path: &Path) -> anyhow::Result<File> {
             .with_context(|| format!("opening {}", path.display()))?;
         file.lock()
             .with_context(|| format!("locking {}", path.display()))?;
-        let held = file
-            .metadata()
-            .with_context(|| format!("reading {}", path.display()))?;
-        match fs::metadata(path) {
-            Ok(named) if (named.dev(), named.ino()) == (held.dev(), held.ino()) => return Ok(file),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        if bears(&file, path).with_context(|| format!("reading {}", path.display()))? {
+            return Ok(file);
         }
     }
 }
@@ -234,6 +240,21 @@ impl Partial {
 mod tests {
     use super::*;
     use std::io::Write;
+
+    /// A lock or a bundle may come from anywhere.
+    #[test]
+    fn what_is_no_digest_is_no_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "mine").unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        for name in ["../../victim", "..", "", &"A".repeat(64)] {
+            assert!(store.partial(name).is_err(), "{name}");
+            assert!(store.open_verified(name, "it").is_err(), "{name}");
+            assert!(!store.has(name, 4), "{name}");
+        }
+        assert_eq!(fs::read(&victim).unwrap(), b"mine");
+    }
 
     #[test]
     fn an_interrupted_blob_is_resumed_and_a_wrong_one_never_gets_its_name() {

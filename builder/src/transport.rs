@@ -178,19 +178,19 @@ impl Transport {
         Ok(told.and_then(|value| value.to_str().ok()?.parse().ok()))
     }
 
-    /// Appends to `out`, which holds `offset` bytes already, up to the end of the body; `progress` hears
-    /// the length so far. A server that ignores the range starts `out` anew.
+    /// Appends to a file, which holds `offset` bytes already, up to the end of the body; `progress` hears
+    /// the length so far. A body that makes the file longer than the number beside it is an error. A server that ignores the range starts `out` anew.
     pub fn download(
         &self,
         url: &str,
-        out: &mut File,
+        (out, limit): (&mut File, u64),
         mut offset: u64,
         progress: &mut dyn FnMut(u64),
     ) -> anyhow::Result<()> {
         let mut patience = self.patience();
         loop {
             let before = offset;
-            match self.append(url, out, &mut offset, progress) {
+            match self.append(url, (&mut *out, limit), &mut offset, progress) {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     patience.came(offset.saturating_sub(before));
@@ -203,7 +203,7 @@ impl Transport {
     fn append(
         &self,
         url: &str,
-        out: &mut File,
+        (out, limit): (&mut File, u64),
         offset: &mut u64,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), TransportError> {
@@ -222,6 +222,10 @@ impl Transport {
             let n = body.read(&mut buffer).map_err(|e| error::broken(url, e))?;
             if n == 0 {
                 return Ok(());
+            }
+            if *offset + n as u64 > limit {
+                let url = error::shown(url);
+                return Err(TransportError::TooLarge { url, limit });
             }
             out.write_all(&buffer[..n]).map_err(store)?;
             *offset += n as u64;
@@ -276,6 +280,13 @@ impl Transport {
             match response.status().as_u16() {
                 301 | 302 | 303 | 307 | 308 => url = error::redirection(&response, &url)?,
                 _ => return Ok(response),
+            }
+            if url.origin() != start && !matches!(ask.body, Body::Nothing) {
+                // A form may be a login.
+                return Err(TransportError::Redirect {
+                    url: error::shown(ask.url),
+                    why: "it leads to another server, which gets nothing of what is sent".into(),
+                });
             }
         }
         Err(TransportError::Redirect {

@@ -19,6 +19,7 @@ use contract::partition::Arch;
 use loopback::command::{refuse, succeed};
 use loopback::docker_registry::{DockerRegistry, PASSWORD, Setup, USER};
 use loopback::registry::{self, OCI, Served, blob_path, manifest_path};
+use loopback::server::Server;
 use loopback::small::Small;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -366,6 +367,64 @@ fn an_identity_token_is_exchanged_for_another() {
     );
 }
 
+/// R013: a login is for its registry alone, and not for whom its token server leads to, or for where a blob is.
+#[test]
+fn a_login_is_not_carried_on() {
+    let world = World::new();
+    let server = &world.small.server;
+    server.guard();
+    server.want_refresh_token("Identity-Secret");
+    let host = world.url.strip_prefix("http://").unwrap();
+    let config = world.small.dir.path().join(".docker/config.json");
+    let login =
+        format!("{{\"auths\": {{\"{host}\": {{\"identitytoken\": \"Identity-Secret\"}}}}}}");
+    put(&config, &login);
+    let other = Server::start();
+    let lead = |path: &str, to: &str| {
+        let location = format!("Location: {}\r\n", other.url(to));
+        server.fail(path, "307 Temporary Redirect", &location, usize::MAX);
+    };
+    lead("/token", "/token");
+    refuse(&mut world.command("lock"), &[HOST, "another server"]);
+    assert!(other.take_log().is_empty());
+
+    server.fail("/token", "", "", 0);
+    lead(
+        &blob_path(&world.image, &world.served[0].blobs[0].0),
+        "/blob",
+    );
+    let challenge = format!(
+        "WWW-Authenticate: Bearer realm=\"{}\",service=\"other\"\r\n",
+        other.url("/token")
+    );
+    other.fail("/blob", "401 Unauthorized", &challenge, usize::MAX);
+    refuse(&mut world.command("lock"), &[HOST, "401"]);
+    let asked = other.take_log();
+    assert!(!asked.is_empty());
+    for asked in asked {
+        assert_eq!((asked.path.as_str(), asked.authorization), ("/blob", None));
+    }
+}
+
+/// A lock may come from anywhere: what it calls a digest is one, or the lock is refused.
+#[test]
+fn a_lock_names_no_files() {
+    let world = World::new();
+    world.comes();
+    let path = world.small.lock_path();
+    let text = fs::read_to_string(&path).unwrap();
+    let victim = world.small.dir.path().join("victim");
+    fs::write(&victim, "mine").unwrap();
+    fs::write(
+        &path,
+        text.replace(&world.served[0].manifest, "../../../../victim"),
+    )
+    .unwrap();
+    let words = ["profile.lock", "no SHA-256", "victim"];
+    refuse(&mut world.command("fetch"), &words);
+    assert_eq!(fs::read(&victim).unwrap(), b"mine");
+}
+
 /// R124: a registry that is asked too much says how long to wait.
 #[test]
 fn a_busy_registry_is_waited_for_as_long_as_it_asks() {
@@ -537,6 +596,10 @@ fn names_by_architecture_are_found_and_machines_checked() {
     }
     // What has the plain name is for another machine, and what has the suffix for this one.
     serve(&format!("{HOST}/c:v1"), "arm64");
+    // Many registries do not say whether there is something that they show nobody.
+    small
+        .server
+        .fail("/v2/b/manifests/v1", "403 Forbidden", "", usize::MAX);
     succeed(&mut command());
     let lock = lock::read(&profile::read(&small.profile()).unwrap()).unwrap();
     for (form, name, at) in entries {

@@ -28,9 +28,7 @@ pub fn import(reader: impl Read, store: &Store) -> anyhow::Result<Summary> {
     if first.path_bytes().as_ref() != INDEX.as_bytes() {
         bail!("it is no bundle: it does not begin with {INDEX}");
     }
-    let mut text = Vec::new();
-    first.read_to_end(&mut text).context("it is cut short")?;
-    let index: Index = read::parse(&text)?;
+    let index: Index = read::parse(&read::document(&mut first)?)?;
     let expected = index.blobs.iter().map(|b| (b.sha256.as_str(), b));
     let mut expected: BTreeMap<_, _> = expected.collect();
     let mut summary = Summary {

@@ -162,7 +162,7 @@ fn read(path: &Path, file: Arc<File>) -> anyhow::Result<Bundle> {
     })
 }
 
-fn document(entry: &mut impl Read) -> anyhow::Result<Vec<u8>> {
+pub(super) fn document(entry: &mut impl Read) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = entry.take(DOCUMENT_LIMIT + 1).read_to_end(&mut bytes);
     read.context("it is cut short")?;

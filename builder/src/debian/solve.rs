@@ -96,6 +96,7 @@ pub struct LockedPackage {
     /// Bytes of the file.
     pub size: u64,
     /// SHA-256 of the file, in hexadecimal.
+    #[serde(deserialize_with = "crate::digest::deserialize")]
     pub sha256: String,
     /// Who asked: `profile`, `essential`, `required`, or the package that first needed it.
     pub because: String,

@@ -10,8 +10,8 @@ use crate::images::registries::Registries;
 use crate::images::signature::Key;
 use crate::lock::PulledImage;
 use crate::profile::file::ArchForm;
-use crate::registry::Registry;
 use crate::registry::document::{DOCUMENT_LIMIT, Document, Index, Manifest};
+use crate::registry::{Registry, is_refusal};
 use crate::store::Store;
 use anyhow::{Context, bail};
 use contract::partition::Arch;
@@ -77,8 +77,16 @@ fn lock_at(
         names.extend(form(image).zip(form(there)));
     }
     let mut tried = Vec::new();
-    for (name, there) in &names {
-        let Some(found) = registry.manifest(&there.repository, &there.wanted())? else {
+    for (at, (name, there)) in names.iter().enumerate() {
+        let found = match registry.manifest(&there.repository, &there.wanted()) {
+            // Many registries do not say whether what they show nobody exists.
+            Err(error) if at + 1 < names.len() && is_refusal(&error) => {
+                tried.push(format!("{error:#}"));
+                continue;
+            }
+            found => found?,
+        };
+        let Some(found) = found else {
             tried.push(format!("{} has no {name} (404)", registry.host()));
             continue;
         };

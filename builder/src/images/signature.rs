@@ -107,7 +107,10 @@ impl Key {
         }
         let name = &self.name;
         match seen {
-            0 => bail!("there is no signature beside it; the profile asks for one by {name}"),
+            0 => bail!(
+                "there is no signature beside it; the profile asks for one by {name} \
+                 (cosign 3 writes it there with --new-bundle-format=false)"
+            ),
             _ => bail!("none of its {seen} signatures is by {name} for this digest"),
         }
     }

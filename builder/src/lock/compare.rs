@@ -286,13 +286,13 @@ mod tests {
         let package = |(name, version): &(&str, &str)| {
             json!({
                 "name": name, "version": version, "architecture": "amd64", "archive": "debian",
-                "path": "p", "size": 1, "sha256": format!("{name} {version}"), "because": "profile",
+                "path": "p", "size": 1, "sha256": digest::sha256(format!("{name} {version}").as_bytes()), "because": "profile",
             })
         };
-        let file = |(to, path): &(&str, &str)| json!({"to": to, "source": "s", "path": path, "size": 1, "sha256": path});
-        let image = |(name, digest): &(&str, &str)| {
+        let file = |(to, path): &(&str, &str)| json!({"to": to, "source": "s", "path": path, "size": 1, "sha256": digest::sha256(path.as_bytes())});
+        let image = |(name, bytes): &(&str, &str)| {
             json!({"name": name, "pulled": {
-                "manifest": {"mediaType": "m", "size": 1, "sha256": digest}, "blobs": [],
+                "manifest": {"mediaType": "m", "size": 1, "sha256": digest::sha256(bytes.as_bytes())}, "blobs": [],
             }})
         };
         let part = json!({

@@ -114,7 +114,8 @@ impl Place<'_> {
 
     fn read_from(&self, url: &str, known: Option<&Published>) -> anyhow::Result<(String, u64)> {
         let mut file = scratch::file(self.store).context("creating a file for a download")?;
-        self.transport.download(url, &mut file, 0, &mut |_| {})?;
+        let out = (&mut file, u64::MAX);
+        self.transport.download(url, out, 0, &mut |_| {})?;
         file.seek(SeekFrom::Start(0))
             .context("reading a download")?;
         let mut sha256 = HashWriter::new(std::io::sink());

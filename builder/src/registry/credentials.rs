@@ -94,7 +94,8 @@ impl Credentials {
         if let Some(folder) = variable("DOCKER_CONFIG") {
             return Credentials {
                 files: vec![folder.join("config.json")],
-                named: true,
+                // A folder without the file is how one says that there are no logins.
+                named: false,
             };
         }
         let home = variable("HOME");

@@ -31,8 +31,8 @@ struct Token {
 }
 
 impl Door<'_> {
-    /// The value of `Authorization` that the challenges of `refusal` ask for.
-    pub(super) fn open(&self, refusal: &Response) -> anyhow::Result<HeaderValue> {
+    /// The value of `Authorization` that the challenges of `refusal` ask for, and what login it comes from.
+    pub(super) fn open(&self, refusal: &Response) -> anyhow::Result<(HeaderValue, String)> {
         let headers = refusal.headers().get_all(WWW_AUTHENTICATE);
         let challenges = challenge::parse(headers.iter().filter_map(|h| h.to_str().ok()));
         let found = self.credentials.find(self.host, self.repository)?;
@@ -41,13 +41,14 @@ impl Door<'_> {
             None => (None, "no login".to_owned()),
         };
         if let Some(Credential::Registry(token)) = &credential {
-            return access::sensitive(&format!("Bearer {}", token.expose()));
+            let token = access::sensitive(&format!("Bearer {}", token.expose()))?;
+            return Ok((token, origin));
         }
         let host = self.host;
         for challenge in &challenges {
             match (challenge, &credential) {
                 (Challenge::Basic, Some(Credential::Basic { user, password })) => {
-                    return access::basic(user, password);
+                    return Ok((access::basic(user, password)?, origin));
                 }
                 (Challenge::Basic, _) => {}
                 (
@@ -65,8 +66,9 @@ impl Door<'_> {
                     let service = service.as_deref().unwrap_or_default();
                     self.refuse_open_realm(realm, refusal.url(), credential.is_some())?;
                     let token = self.token(realm, service, &scope, credential.as_ref());
-                    return token
-                        .with_context(|| format!("getting a token for {host} with {origin}"));
+                    let token = token
+                        .with_context(|| format!("getting a token for {host} with {origin}"))?;
+                    return Ok((token, origin));
                 }
             }
         }

@@ -110,11 +110,10 @@ impl Registry {
 
     /// Where the registry wants the bytes. It must be the registry itself: they go with the user's login.
     fn place(&self, begun: &Response) -> anyhow::Result<Url> {
-        let own = Url::parse(&self.base).context("reading the registry's URL")?;
         let location = begun.headers().get(LOCATION);
         let location = location.and_then(|value| value.to_str().ok());
         match location.and_then(|location| begun.url().join(location).ok()) {
-            Some(place) if place.origin() == own.origin() => Ok(place),
+            Some(place) if place.origin() == self.home.origin() => Ok(place),
             Some(_) => bail!("registry {} wants blobs sent to another host", self.host),
             None => bail!("registry {} does not say where to send a blob", self.host),
         }

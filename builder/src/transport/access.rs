@@ -1,7 +1,7 @@
 //! What places ask for to let us in: authorities to trust, headers with secrets, and `.netrc`.
 //!
 //! The profile only ever names where a secret is; the secret itself is read when a request needs it and goes to
-//! the origin of its source alone.
+//! the place of its source alone.
 
 use super::netrc::{self, Login};
 use super::shown;
@@ -29,6 +29,8 @@ struct Place {
     name: String,
     /// Such as `https://host:8443`.
     origin: String,
+    /// Such as `/projects/7`, without a slash at the end.
+    path: String,
     /// Files of certificates, PEM.
     authorities: Vec<PathBuf>,
     headers: BTreeMap<String, HeaderFile>,
@@ -59,6 +61,7 @@ impl Access {
             places.push(Place {
                 name,
                 origin: parsed.origin().ascii_serialization(),
+                path: parsed.path().trim_end_matches('/').to_owned(),
                 authorities,
                 headers: source.map(|s| s.headers.clone()).unwrap_or_default(),
             });
@@ -104,7 +107,14 @@ impl Access {
             headers.insert(AUTHORIZATION, basic(&login.login, &login.password)?);
         }
         let origin = url.origin().ascii_serialization();
-        for place in self.places.iter().filter(|place| place.origin == origin) {
+        let below = |place: &&Place| {
+            let rest = url.path().strip_prefix(&place.path);
+            place.origin == origin && rest.is_some_and(|r| r.is_empty() || r.starts_with('/'))
+        };
+        let mut places: Vec<&Place> = self.places.iter().filter(below).collect();
+        // The closest has the last word.
+        places.sort_by_key(|place| place.path.len());
+        for place in places {
             for (name, header) in &place.headers {
                 let (name, value) = from_environment(&place.name, name, header)?;
                 headers.insert(name, value);

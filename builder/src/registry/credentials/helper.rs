@@ -1,7 +1,7 @@
 //! Credential helpers: programs `docker-credential-NAME` that keep logins in a keychain or draw them from a cloud
 //! (the protocol of docker-credential-helpers: `get`, the server on standard input, JSON on standard output).
 //!
-//! The one place where `seedbed` starts a program, and only at `lock` and `fetch`, when a registry asks for a
+//! The one place where `seedbed` starts a program, and only when a registry asks for a
 //! login and the user's own login file names the helper.
 
 use super::Credential;
