@@ -169,9 +169,10 @@ impl Transport {
                 Ok(response) => Ok(response.headers().get("content-length").cloned()),
                 // Some refuse HEAD, and some let nobody in but with a signature that is for GET.
                 Err(TransportError::Denied { .. }) => Ok(None),
-                Err(TransportError::Status { status, .. }) if matches!(status, 400 | 405 | 501) => {
-                    Ok(None)
-                }
+                Err(TransportError::Status {
+                    status: 400 | 405 | 501,
+                    ..
+                }) => Ok(None),
                 Err(error) => Err(error),
             }
         })?;
