@@ -162,10 +162,8 @@ mod tests {
             pack_each(&disk, 16, || Ok(()), pack, take)
         };
         assert!(run(true, true).is_ok());
-        assert!(matches!(
-            run(false, true),
-            Err(Error::Compress { offset: 0, .. })
-        ));
+        // Of several chunks that fail at once any may be the first.
+        assert!(matches!(run(false, true), Err(Error::Compress { .. })));
         assert!(matches!(run(true, false), Err(Error::Write(_))));
     }
 }
