@@ -5,6 +5,7 @@ use anyhow::{Context, bail, ensure};
 use contract::journal::Step;
 use contract::partition::Role;
 use formats::gpt::{self, SectorSize};
+use qemu_tests::bake::Bakery;
 use qemu_tests::command::Tool;
 use qemu_tests::disk::Disk;
 use qemu_tests::events::Observed;
@@ -20,8 +21,6 @@ use std::time::Duration;
 
 /// GiB of the machine's disk.
 const DISK: u32 = 20;
-/// How long a bake may take on a busy host.
-const BAKE: Duration = Duration::from_secs(600);
 /// An argument of a site that shows the kernel's messages, and one that stands for any other.
 const SITE: &str = "loglevel=7 seedbed.site=plant-7";
 /// What is read of a disk at a time, in bytes.
@@ -31,18 +30,13 @@ const SUPERBLOCK: u64 = 1024 + 4;
 
 /// Bakes the demo with keys drawn for it, and puts an add-on of the site onto its ESP; gives the image.
 fn bake(stand: &Stand) -> anyhow::Result<PathBuf> {
-    let firstboot =
-        std::env::var_os("SEEDBED_FIRSTBOOT").context("SEEDBED_FIRSTBOOT is not set")?;
-    let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../profiles/demo");
-    let (keys, out) = (stand.path("keys"), stand.path("out"));
-    let seedbed = || Tool::new(&stand.environment.seedbed);
+    let keys = stand.path("keys");
+    let bakery = Bakery::read()?;
+    let seedbed = || Tool::new(&bakery.seedbed);
     let new = seedbed().args(["keys", "new", "--secure-boot"]);
     new.arg(keys.as_path()).run()?;
-    let build = seedbed().args(["build", "--secure-boot"]);
-    let build = build.arg(keys.as_path()).arg("--out").arg(out.as_path());
-    let build = build.arg("--firstboot").arg(firstboot).arg(profile);
-    build.limit(BAKE).run()?;
-    let image = out.join("seedbed-demo-amd64.raw");
+    let options = ["--format", "raw", "--secure-boot", &keys.to_string_lossy()];
+    let image = bakery.bake(&stand.path("out"), &options, ".raw")?;
 
     let addon = stand.path("site.addon.efi");
     let write = seedbed().args(["addon", "--cmdline", SITE, "--out"]);
