@@ -8,6 +8,7 @@
 # Dependencies are not followed, but for those whose names match REGEX. A suite whose name ends in -security is in the
 # security archive. An OUT that holds the same packages already is left as it is. Needs apt-get, dpkg-deb.
 set -euo pipefail
+. "$(dirname "$(realpath "$0")")/debian-mirror.sh"
 usage="usage: $0 [--source | --with REGEX] SUITE OUT PACKAGE..."
 source= with=
 case ${1:-} in
@@ -17,17 +18,6 @@ esac
 suites=${1:?$usage} out=$(realpath -m "${2:?$usage}")
 shift 2
 [[ ! -e $out/.packages || $(< "$out/.packages") != "$suites $*" ]] || exit 0
-
-# The base of the archive that a suite is in.
-mirror() {
-  local label=Debian url=${SEEDBED_DEBIAN_MIRROR:-} variable=SEEDBED_DEBIAN_MIRROR
-  if [[ $1 == *-security ]]; then
-    label=Debian-Security url=${SEEDBED_DEBIAN_SECURITY_MIRROR:-} variable=SEEDBED_DEBIAN_SECURITY_MIRROR
-  fi
-  [[ -n $url ]] || url=$(apt-get indextargets --format '$(REPO_URI) $(LABEL)' | awk -v label="$label" '$2==label{print $1; exit}')
-  [[ -n $url ]] || { echo "no mirror of $label in apt's configuration; set $variable" >&2; return 1; }
-  echo "${url%/}"
-}
 
 architectures=(amd64)
 for package; do
@@ -40,7 +30,7 @@ mkdir -p "$work"/{lists/partial,cache/archives/partial,parts,debs}
 : > "$work/status"
 key=/usr/share/keyrings/debian-archive-keyring.gpg
 for suite in ${suites//,/ }; do
-  mirror=$(mirror "$suite")
+  mirror=$(debian_mirror "$suite")
   echo "deb [signed-by=$key arch=$(IFS=,; echo "${architectures[*]}")] $mirror $suite main"
   [[ -z $source ]] || echo "deb-src [signed-by=$key] $mirror $suite main"
 done > "$work/sources.list"

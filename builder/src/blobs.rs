@@ -21,8 +21,11 @@ impl Blobs {
             let content = store.content(&item.sha256, &item.name)?;
             anyhow::Ok((item.sha256.clone(), content))
         };
-        let (contents, faults): (Vec<_>, Vec<_>) =
-            items.par_iter().map(open).partition(Result::is_ok);
+        let (contents, faults): (Vec<_>, Vec<_>) = items
+            .par_iter()
+            .with_max_len(1)
+            .map(open)
+            .partition(Result::is_ok);
         let mut faults: Vec<String> = faults
             .into_iter()
             .filter_map(|f| f.err().map(|e| format!("{e:#}")))

@@ -137,8 +137,23 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
         .prefix(".scratch-")
         .tempdir_in(request.out)
         .with_context(creating)?;
-    let packages = Packages::cached(locked, request.cache);
-    let mut items = fetch::plan(request.lock, &[arch]);
+    let (name, out) = (&profile.name, request.out);
+    let raw = artifact::path(name, arch, request.sector_size, Format::Raw, out);
+    let (kept_store, (packages, ())) = rayon::join(
+        || store::kept(request.cache, &lock_digest, arch),
+        || {
+            rayon::join(
+                || Packages::cached(locked, request.cache),
+                || outputs::make_room(&raw),
+            )
+        },
+    );
+    // What only the images are made of is not read again when the store is there.
+    let mut needed = locked.clone();
+    if kept_store.is_some() {
+        needed.images.clear();
+    }
+    let mut items = fetch::items_of(&needed);
     items.retain(|item| !packages.has(&item.sha256));
     let mut inputs = Inputs {
         profile,
@@ -156,7 +171,7 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     stages.done("verify");
     let (cache, blobs) = (request.cache, &inputs.blobs);
     let packages = &mut inputs.packages;
-    packages.expand_rest(locked, blobs, cache, scratch.path())?;
+    packages.expand_rest(&needed, blobs, cache, scratch.path())?;
     stages.done("packages");
 
     let plan = disk::plan(&profile.disk);
@@ -164,7 +179,7 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     let seed = seed::tree(request.seed)?;
     disk.write_seed(&seed)?;
     let (store, root) = rayon::join(
-        || store::write(&inputs, request.store, &disk),
+        || store::write(&inputs, request.store, kept_store.as_ref(), &disk),
         || root::assemble(&inputs),
     );
     let (store, mut root) = (store?, root?);

@@ -1,7 +1,7 @@
 //! What builds made before, kept by what it was made of, so that no build does the same work twice.
 //!
 //! ```text
-//! DIR/<64 hex of the key>    a result, followed by the 32 bytes of its SHA-256
+//! DIR/<64 hex of the key>    a result, followed by the 16 bytes of its XXH3-128, big-endian
 //! ```
 //!
 //! A [`Key`] is the digest of everything that decides a result, the step's own name included. A result never
@@ -21,9 +21,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
+use xxhash_rust::xxh3::Xxh3;
 
-/// Bytes of the digest behind a result.
-const DIGEST: u64 = 32;
+/// Bytes of the checksum behind a result. It finds accidents, at the speed of memory; it need not stop anybody:
+/// who may write to the folder may as well write a result with its checksum.
+const CHECKSUM: u64 = 16;
 /// Bytes that a folder may have after [`Cache::trim`]: some dozen builds' worth.
 const LIMIT: u64 = 16 << 30;
 /// Bytes that are written or hashed at once.
@@ -174,10 +176,11 @@ impl Cache {
         make(&mut out)?;
         let hashed = out.into_inner().map_err(io::IntoInnerError::into_error);
         let Hashed { mut file, hash } = hashed.with_context(writing)?;
-        file.write_all(&hash.finalize()).with_context(writing)?;
+        file.write_all(&hash.digest128().to_be_bytes())
+            .with_context(writing)?;
         // Whoever else made the same result at the same time made the same bytes.
         let file = file.persist(dir.join(&key.0)).with_context(writing)?;
-        content(file, DIGEST).with_context(writing)
+        content(file, CHECKSUM).with_context(writing)
     }
 
     /// Removes what was not used for longest until the folder is within its limit, and what killed builds left.
@@ -192,14 +195,14 @@ impl Cache {
 /// Passes bytes on to a file and hashes them.
 struct Hashed {
     file: tempfile::NamedTempFile,
-    hash: Sha256,
+    hash: Xxh3,
 }
 
 impl Hashed {
     fn new(file: tempfile::NamedTempFile) -> Self {
         Hashed {
             file,
-            hash: Sha256::new(),
+            hash: Xxh3::new(),
         }
     }
 }
@@ -216,9 +219,9 @@ impl Write for Hashed {
     }
 }
 
-/// Whether the digest behind the result is its own.
+/// Whether the checksum behind the result is its own.
 fn is_whole(result: &Content, file: &File) -> io::Result<bool> {
-    let mut hash = Sha256::new();
+    let mut hash = Xxh3::new();
     result.read_chunks(
         0,
         |error| error,
@@ -227,14 +230,14 @@ fn is_whole(result: &Content, file: &File) -> io::Result<bool> {
             Ok(())
         },
     )?;
-    let mut expected = [0; DIGEST as usize];
+    let mut expected = [0; CHECKSUM as usize];
     file.read_exact_at(&mut expected, result.len())?;
-    Ok(hash.finalize()[..] == expected)
+    Ok(hash.digest128().to_be_bytes() == expected)
 }
 
 /// The result in `file`, if it is whole.
 fn take(file: &File) -> io::Result<Option<Content>> {
-    let result = content(file.try_clone()?, DIGEST)?;
+    let result = content(file.try_clone()?, CHECKSUM)?;
     Ok(is_whole(&result, file)?.then_some(result))
 }
 

@@ -47,14 +47,23 @@ pub struct Summary {
 /// registries and charts are not among them: see [`crate::images::fetch`].
 pub fn plan(lock: &Lock, arch: &[Arch]) -> Vec<Item> {
     let chosen = lock.arch.iter().filter(|(key, _)| arch.contains(key));
-    let mut items = BTreeMap::new();
-    for item in chosen.flat_map(|(_, part)| items_of(part)) {
-        items.entry(item.sha256.clone()).or_insert(item);
-    }
-    items.into_values().collect()
+    once(chosen.flat_map(|(_, part)| all_items(part)))
 }
 
-fn items_of(part: &ArchLock) -> Vec<Item> {
+/// As [`plan`], for one architecture's part of a lock.
+pub fn items_of(part: &ArchLock) -> Vec<Item> {
+    once(all_items(part))
+}
+
+fn once(items: impl IntoIterator<Item = Item>) -> Vec<Item> {
+    let mut found = BTreeMap::new();
+    for item in items {
+        found.entry(item.sha256.clone()).or_insert(item);
+    }
+    found.into_values().collect()
+}
+
+fn all_items(part: &ArchLock) -> Vec<Item> {
     let composed = || {
         part.images
             .iter()

@@ -1,6 +1,7 @@
 //! Writing results: whole under their final name, or not there at all.
 
 pub mod bounded;
+pub mod pipeline;
 
 use anyhow::{Context, bail};
 use std::fs::{self, File, TryLockError};

@@ -23,7 +23,7 @@ pub mod scripts;
 mod string_pool;
 pub mod unpack;
 
-use crate::cache::files::Kept;
+use crate::cache::files::{Kept, NamedFile};
 use crate::profile::file::ScriptEntry;
 use crate::rootfs::configure::System;
 use crate::rootfs::deb::Control;
@@ -106,27 +106,55 @@ pub fn configure_all(
     configure::configure(&mut system)?;
     configure::enable_units(&mut system).context("enabling units")?;
     // Caches made of the whole tree belong here: behind everything they are made of, before the stamps.
-    for version in modules::versions(system.tree) {
-        index_modules(system.tree, &version, kept)
-            .with_context(|| format!("indexing the modules of kernel {version}"))?;
+    let tree: &Tree = system.tree;
+    let (indexes, hardware) = rayon::join(
+        || module_indexes(tree, kept),
+        || hardware_database(tree, kept).context("making the hardware database"),
+    );
+    for (version, files) in indexes? {
+        modules::place_index(system.tree, &version, files)?;
+    }
+    if let Some(database) = hardware? {
+        hwdb::place(system.tree, database)?;
     }
     ldcache::write(system.tree, arch).context("making the loader's cache")?;
-    hwdb::write(system.tree).context("making the hardware database")?;
     catalog::write(system.tree).context("making the message catalog")?;
     configure::mark_updated(&mut system).context("stamping /etc and /var as up to date")
 }
 
-/// As [`modules::write_index`], which reads every module, unless a build before has done that.
-fn index_modules(tree: &mut Tree, version: &str, kept: Kept<'_>) -> anyhow::Result<()> {
-    let directory = modules::directory(version);
-    let mut key = kept.cache.key("module index").with(version);
-    for (path, node) in tree.descendants(&directory) {
-        if let Kind::File(content) = &node.kind {
-            key = key.with(path).with_content(content)?;
+/// The index files of every kernel's modules, by its version. Whoever makes them reads every module, unless a
+/// build before has done that.
+fn module_indexes(tree: &Tree, kept: Kept<'_>) -> anyhow::Result<Vec<(String, Vec<NamedFile>)>> {
+    let index = |version: String| {
+        let directory = modules::directory(&version);
+        let mut key = kept.cache.key("module index").with(&version);
+        for (path, node) in tree.descendants(&directory) {
+            if let Kind::File(content) = &node.kind {
+                key = key.with(path).with_content(content)?;
+            }
         }
+        let files = kept.files(&key.key(), || Ok(modules::index(tree, &version)?));
+        let files = files.with_context(|| format!("indexing the modules of kernel {version}"))?;
+        Ok((version, files))
+    };
+    modules::versions(tree).into_iter().map(index).collect()
+}
+
+/// The hardware database, which a build before may have made of the same files.
+fn hardware_database(tree: &Tree, kept: Kept<'_>) -> anyhow::Result<Option<Vec<u8>>> {
+    let sources = hwdb::sources(tree);
+    let mut key = kept.cache.key("hardware database");
+    for (path, content) in &sources {
+        key = key.with(path).with_content(content)?;
     }
-    let files = kept.files(&key.key(), || Ok(modules::index(tree, version)?))?;
-    Ok(modules::place_index(tree, version, files)?)
+    let files = kept.files(&key.key(), || {
+        let database = hwdb::render(&sources)?;
+        Ok(database
+            .map(|bytes| ("hwdb.bin".to_owned(), bytes))
+            .into_iter()
+            .collect())
+    })?;
+    Ok(files.into_iter().next().map(|(_, bytes)| bytes))
 }
 
 /// The tree of a container image: packages with their accounts, certificates and links, but nothing that

@@ -5,20 +5,20 @@ use super::stages::Stages;
 use super::{Inputs, Report, compressed};
 use crate::digest;
 use crate::disk::{self, DiskPlan, Purpose, Slot};
-use crate::output::Unfinished;
 use crate::output::bounded::Bounded;
+use crate::output::{Unfinished, pipeline};
 use anyhow::Context;
 use contract::guid::Guid;
-use contract::partition::Role;
+use contract::partition::{Arch, Role};
 use formats::gpt::SectorSize;
 use formats::tree::{Content, Kind, Tree};
 use formats::verity::HashTree;
 use formats::{erofs, fat, gpt, grub};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A file system and its hash tree, as they were written.
@@ -51,19 +51,11 @@ impl<'a> Disk<'a> {
         sector_size: SectorSize,
         out: &Path,
     ) -> anyhow::Result<Self> {
-        // The two kinds do not boot in place of each other, and may well be in one folder.
-        let kind = match sector_size {
-            SectorSize::B512 => "",
-            SectorSize::B4096 => "-4k",
-        };
         let format = match plan.purpose {
             Purpose::Installed => Format::Raw,
             Purpose::Medium => Format::Iso,
         };
-        let path = out.join(format!(
-            "seedbed-{}-{}{kind}.{format}",
-            inputs.profile.name, inputs.arch
-        ));
+        let path = path(&inputs.profile.name, inputs.arch, sector_size, format, out);
         let raw = Unfinished::create(&path)?;
         raw.file()
             .set_len(plan.size)
@@ -102,12 +94,11 @@ impl<'a> Disk<'a> {
         let salt = digest::derive(&self.inputs.lock_digest, &format!("{label} salt"));
         let hash = HashTree::new(&salt, self.identifier(&format!("{label} verity")))
             .with_context(writing)?;
-        let mut out = Hashed {
-            out: Bounded::new(self.raw.file(), self.plan.slot(role)),
-            hash,
-        };
-        plan.write(&mut out).with_context(writing)?;
-        let verity = out.hash.finish().with_context(writing)?;
+        let out = Bounded::new(self.raw.file(), self.plan.slot(role));
+        let (written, hash) =
+            pipeline::hashed(out, hash, |out| plan.write(out)).with_context(writing)?;
+        written.with_context(writing)?;
+        let verity = hash.finish().with_context(writing)?;
         let beside = beside(role);
         let mut out = Bounded::new(self.raw.file(), self.plan.slot(beside));
         verity
@@ -332,6 +323,22 @@ impl<'a> Disk<'a> {
     }
 }
 
+/// What a disk is called below `out`.
+pub(super) fn path(
+    profile: &str,
+    arch: Arch,
+    sector_size: SectorSize,
+    format: Format,
+    out: &Path,
+) -> PathBuf {
+    // The two kinds do not boot in place of each other, and may well be in one folder.
+    let kind = match sector_size {
+        SectorSize::B512 => "",
+        SectorSize::B4096 => "-4k",
+    };
+    out.join(format!("seedbed-{profile}-{arch}{kind}.{format}"))
+}
+
 impl Verified {
     /// The two partitions with the sizes of what is in them.
     fn parts(&self, role: Role) -> [(Role, u64); 2] {
@@ -345,23 +352,5 @@ fn beside(role: Role) -> Role {
         Role::RootVerity
     } else {
         Role::StoreVerity
-    }
-}
-
-/// Hashes what passes on its way into a partition.
-struct Hashed<'a> {
-    out: Bounded<'a>,
-    hash: HashTree,
-}
-
-impl Write for Hashed<'_> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.out.write(buf)?;
-        self.hash.update(&buf[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }

@@ -11,10 +11,15 @@ use contract::partition::Arch;
 use formats::tree::{Content, Kind, Tree};
 use formats::{cpio, grub, uki};
 use std::io::{self, BufWriter};
+use std::num::NonZero;
 use std::sync::Arc;
+use zstd::zstd_safe::CParameter;
 
-/// zstd level of the initrd: the firmware's side pays for size, every build for time.
-const LEVEL: i32 = 9;
+/// zstd level of the initrd: the firmware's side pays for size, every build for time. Level 9 takes twice the
+/// time for 3 % less.
+const LEVEL: i32 = 6;
+/// Bytes of the initrd that one thread compresses at once; several such are in memory.
+const JOB: u32 = 2 << 20;
 
 /// What the root file system's packages bring for booting. It lives on the ESP, so the root gives it away.
 pub(super) struct Firmware {
@@ -114,6 +119,13 @@ pub(super) fn initrd(
     let key = inputs.cache.key("initrd").with(plain).key();
     inputs.cache.get_or_make(&key, inputs.scratch, |out| {
         let mut encoder = zstd::Encoder::new(out, LEVEL).context("compressing the initrd")?;
+        // With one thread or many zstd writes the same bytes, as long as their jobs are of one size.
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = CParameter::NbWorkers(u32::try_from(threads).unwrap_or(1));
+        for parameter in [threads, CParameter::JobSize(JOB)] {
+            let set = encoder.set_parameter(parameter);
+            set.context("compressing the initrd")?;
+        }
         cpio::write(&tree, &mut encoder, cpio::Padding::Word).context("writing the initrd")?;
         encoder.finish().context("compressing the initrd")?;
         Ok(())

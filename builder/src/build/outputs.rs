@@ -15,12 +15,12 @@ use anyhow::{Context, bail};
 use formats::disk::Disk;
 use formats::gpt::SectorSize;
 use rayon::prelude::*;
-use rustix::fs::SeekFrom;
+use rustix::fs::{Advice, SeekFrom};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What formats say of a disk beside its bytes.
 pub(super) struct Identity {
@@ -40,6 +40,14 @@ pub(super) fn check(formats: &BTreeSet<Format>, sector_size: SectorSize) -> anyh
             "a disk in the format {format} has sectors of 512 bytes: leave it out, or leave out --sector-size"
         ),
         _ => Ok(()),
+    }
+}
+
+/// Takes the raw disk of the build before out of memory, which this one replaces and needs as much of.
+pub(super) fn make_room(raw: &Path) {
+    // Only time is lost when that fails.
+    if let Ok(file) = File::open(raw) {
+        let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::artifact::{Disk, Verified};
 use super::{Inputs, contents, member};
+use crate::cache::{Cache, Key};
 use crate::contents::ContainerImage;
 use crate::images::compose;
 use crate::images::layers;
@@ -11,7 +12,7 @@ use crate::lock::{ComposedImage, PulledImage};
 use crate::rootfs;
 use crate::store::Store;
 use anyhow::Context;
-use contract::partition::Role;
+use contract::partition::{Arch, Role};
 use contract::paths;
 use formats::tree::{Content, Kind, Metadata, Node, Tree};
 use serde::{Deserialize, Serialize};
@@ -29,19 +30,27 @@ pub(super) struct Written {
     pub(super) bytes: BTreeMap<String, u64>,
 }
 
-/// Writes the store's partition, which an earlier build with the same lock may have made.
+/// The store's partition as an earlier build with the same lock made it.
 ///
 /// It is kept as the partition, its hash tree, what is told of it as JSON, and that JSON's length as a u64.
+pub(super) fn kept(cache: &Cache, lock_digest: &str, arch: Arch) -> Option<Content> {
+    cache.get(&key(cache, lock_digest, arch))
+}
+
+fn key(cache: &Cache, lock_digest: &str, arch: Arch) -> Key {
+    let key = cache.key("store partition").with(lock_digest);
+    key.with(arch.as_str()).key()
+}
+
+/// Writes the store's partition, as it was kept or from its images.
 pub(super) fn write(
     inputs: &Inputs<'_>,
     store: &Store,
+    kept: Option<&Content>,
     disk: &Disk<'_>,
 ) -> anyhow::Result<Written> {
-    let key = inputs.cache.key("store partition");
-    let key = key.with(&inputs.lock_digest).with(inputs.arch.as_str());
-    let key = key.key();
-    if let Some(kept) = inputs.cache.get(&key) {
-        return write_kept(&kept, disk).context("writing the STORE partition as it was kept");
+    if let Some(kept) = kept {
+        return write_kept(kept, disk).context("writing the STORE partition as it was kept");
     }
     let Laid {
         tree,
@@ -59,6 +68,7 @@ pub(super) fn write(
         bytes: bytes.map(|(part, n)| (part.to_owned(), n)).into(),
     };
     if inputs.cache.keeps() {
+        let key = key(inputs.cache, &inputs.lock_digest, inputs.arch);
         inputs.cache.put(&key, inputs.scratch, |out| {
             disk.copy_out(Role::Store, &written.partition, out)?;
             let told = serde_json::to_vec(&written)?;

@@ -5,6 +5,9 @@ use anyhow::Context;
 use std::io::Read;
 use std::path::Path;
 
+/// A file by its name.
+pub type NamedFile = (String, Vec<u8>);
+
 /// A cache, and where what it does not keep is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept<'a> {
@@ -19,8 +22,8 @@ impl Kept<'_> {
     pub fn files(
         self,
         key: &Key,
-        make: impl FnOnce() -> anyhow::Result<Vec<(String, Vec<u8>)>>,
-    ) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+        make: impl FnOnce() -> anyhow::Result<Vec<NamedFile>>,
+    ) -> anyhow::Result<Vec<NamedFile>> {
         let result = self.cache.get_or_make(key, self.scratch, |out| {
             let mut archive = tar::Builder::new(out);
             for (name, bytes) in make()? {

@@ -14,7 +14,7 @@
 
 use super::conf_files::conf_files;
 use super::string_pool::StringPool;
-use formats::tree::{Tree, TreeError};
+use formats::tree::{Content, Tree, TreeError};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -60,20 +60,25 @@ pub enum HwdbError {
     Tree(#[source] TreeError),
 }
 
-/// Puts the database into the tree, mode 0444. Without any `.hwdb` file there is none.
-pub fn write(tree: &mut Tree) -> Result<(), HwdbError> {
-    let bytes = render(tree)?;
-    match bytes {
-        Some(bytes) => tree
-            .insert_file(PATH, 0o444, bytes)
-            .map_err(HwdbError::Tree),
-        None => Ok(()),
-    }
+/// The files that the database is made of, in their order.
+pub fn sources(tree: &Tree) -> Vec<(String, &Content)> {
+    conf_files(tree, DIRECTORIES, ".hwdb")
 }
 
-/// The database's bytes.
-fn render(tree: &Tree) -> Result<Option<Vec<u8>>, HwdbError> {
-    let files = conf_files(tree, DIRECTORIES, ".hwdb");
+/// Puts a database into the tree, mode 0444.
+///
+/// # Errors
+/// Something other than a file is at its place.
+pub fn place(tree: &mut Tree, database: Vec<u8>) -> Result<(), HwdbError> {
+    tree.insert_file(PATH, 0o444, database)
+        .map_err(HwdbError::Tree)
+}
+
+/// The database of these files. Without any file there is none.
+///
+/// # Errors
+/// A file cannot be read, or there are more of them than the format can number.
+pub fn render(files: &[(String, &Content)]) -> Result<Option<Vec<u8>>, HwdbError> {
     if files.is_empty() {
         return Ok(None);
     }
@@ -81,7 +86,7 @@ fn render(tree: &Tree) -> Result<Option<Vec<u8>>, HwdbError> {
         strings: StringPool::new(),
         root: Node::default(),
     };
-    for (priority, (path, content)) in (1u32..).zip(&files) {
+    for (priority, (path, content)) in (1u32..).zip(files) {
         let too_many = || HwdbError::TooMany { path: path.clone() };
         let bytes = content.to_vec().map_err(|source| HwdbError::Read {
             path: path.clone(),
@@ -300,7 +305,7 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use super::{Source, Trie, import, property, write};
+    use super::{Source, Trie, import, property, render, sources};
     use crate::rootfs::hwdb::Node;
     use crate::rootfs::string_pool::StringPool;
     use formats::tree::Tree;
@@ -361,8 +366,8 @@ mod tests {
 
     #[test]
     fn without_files_there_is_no_database() {
-        let mut tree = Tree::new();
-        write(&mut tree).unwrap();
-        assert!(tree.is_empty());
+        let tree = Tree::new();
+        let files = sources(&tree);
+        assert!(render(&files).unwrap().is_none());
     }
 }

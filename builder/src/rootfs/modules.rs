@@ -19,7 +19,7 @@ pub use output::{index, place_index, write_index};
 use self::file::ModuleFile;
 use super::elf::ElfError;
 use formats::tree::{Content, Kind, Tree, TreeError};
-use rayon::prelude::{IntoParallelIterator, ParallelIterator};
+use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -141,6 +141,8 @@ pub fn read(tree: &Tree, version: &str) -> Result<Modules, ModuleError> {
     let found: Vec<(String, &Content)> = chosen_files(tree, &directory)?;
     let list: Result<Vec<Module>, ModuleError> = found
         .into_par_iter()
+        // Modules differ in size by a factor of a thousand: small shares keep all cores at work to the end.
+        .with_max_len(8)
         .map(|(path, content)| {
             let file = file::read(&format!("{directory}/{path}"), content)?;
             Ok(Module {

@@ -77,8 +77,8 @@ fn compress(image: &[u8]) -> Result<Vec<u8>, Error> {
         .position_bits(2)
         .mode(Mode::Normal)
         .match_finder(MatchFinder::BinaryTree4)
-        .nice_len(273)
-        .depth(512);
+        .nice_len(64)
+        .depth(64);
     let mut filters = Filters::new();
     filters.lzma1(&options);
     let mut stream = Stream::new_raw_encoder(&filters).map_err(Error::Compress)?;
