@@ -138,7 +138,7 @@ bench: bench-build ## Figures; those of a boot are in qemu-results/ after `make 
 
 .PHONY: bench-build
 bench-build: image ## Build time against mmdebstrap and mkosi, memory, sizes
-	scripts/bench.sh
+	SEEDBED_STORE=$(CACHE)/store SEEDBED_MKOSI=$(CACHE)/mkosi scripts/bench.sh
 
 .PHONY: help
 help:
