@@ -141,7 +141,9 @@ fn check_locale(tree: &Tree, locale: &str) -> anyhow::Result<()> {
     if builtin || tree.get(&format!("usr/lib/locale/{folder}")).is_some() {
         return Ok(());
     }
-    bail!("locale {locale:?} of the profile is not in /usr/lib/locale: C.UTF-8 always is")
+    bail!(
+        "locale {locale:?} of the profile is not in /usr/lib/locale: add the package that has it, which is libc-bin for C.UTF-8 and locales-all for all others"
+    )
 }
 
 fn put(tree: &mut Tree, path: &str, mode: u16, bytes: Vec<u8>, epoch: i64) -> anyhow::Result<()> {
