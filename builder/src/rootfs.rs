@@ -28,10 +28,11 @@ use crate::profile::file::ScriptEntry;
 use crate::rootfs::configure::System;
 use crate::rootfs::deb::Control;
 use crate::rootfs::merge::Rules;
+use crate::rootfs::modules::ModuleError;
 use crate::rootfs::scripts::Report;
 use anyhow::Context;
 use contract::partition::Arch;
-use formats::tree::{Content, Kind, Tree};
+use formats::tree::{Content, Tree};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -78,8 +79,9 @@ pub fn unpack_unchecked(
         diversions: &[],
     };
     let merged = merge::merge(&unpacked, rules).context("merging the packages")?;
-    let controls: Vec<Control> = unpacked.into_iter().map(|one| one.control).collect();
+    let mut controls: Vec<Control> = unpacked.into_iter().map(|one| one.control).collect();
     let report = scripts::classify(&controls, scripts);
+    scripts::leave_out(&mut controls, &report);
     let packages = Packages {
         controls,
         report,
@@ -107,7 +109,8 @@ pub fn configure_all(
     configure::enable_units(&mut system).context("enabling units")?;
     // Caches made of the whole tree belong here: behind everything they are made of, before the stamps.
     for version in modules::versions(system.tree) {
-        index_modules(system.tree, &version, kept)
+        modules::kept::write_index(system.tree, &version, kept)
+            .map_err(|error| with_package(error, &packages.owners))
             .with_context(|| format!("indexing the modules of kernel {version}"))?;
     }
     ldcache::write(system.tree, arch).context("making the loader's cache")?;
@@ -116,17 +119,15 @@ pub fn configure_all(
     configure::mark_updated(&mut system).context("stamping /etc and /var as up to date")
 }
 
-/// As [`modules::write_index`], which reads every module, unless a build before has done that.
-fn index_modules(tree: &mut Tree, version: &str, kept: Kept<'_>) -> anyhow::Result<()> {
-    let directory = modules::directory(version);
-    let mut key = kept.cache.key("module index").with(version);
-    for (path, node) in tree.descendants(&directory) {
-        if let Kind::File(content) = &node.kind {
-            key = key.with(path).with_content(content)?;
-        }
+/// Says which package brings the module that an error is about.
+fn with_package(error: anyhow::Error, owners: &BTreeMap<String, String>) -> anyhow::Error {
+    let mut causes = error.chain();
+    let module = causes.find_map(|cause| cause.downcast_ref::<ModuleError>());
+    let package = module.and_then(|module| owners.get(module.path()?));
+    match package {
+        Some(package) => error.context(format!("reading a module of package {package}")),
+        None => error,
     }
-    let files = kept.files(&key.key(), || Ok(modules::index(tree, version)?))?;
-    Ok(modules::place_index(tree, version, files)?)
 }
 
 /// The tree of a container image: packages with their accounts, certificates and links, but nothing that
