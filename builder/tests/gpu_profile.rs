@@ -37,7 +37,10 @@ fn profile() -> String {
 fn packages(folder: &Path) -> Vec<Value> {
     let lock = fs::read(folder.join("profile.lock")).unwrap();
     let lock: Value = serde_json::from_slice(&lock).unwrap();
-    lock["arch"]["amd64"]["packages"].as_array().unwrap().clone()
+    lock["arch"]["amd64"]["packages"]
+        .as_array()
+        .unwrap()
+        .clone()
 }
 
 fn name(package: &Value) -> &str {
@@ -61,7 +64,9 @@ fn gpu_nvidia_locks_and_builds() {
         command.arg(what).arg(&folder);
         if what == "build" {
             command.arg("--out").arg(home.path().join("out"));
-            command.arg("--firstboot").arg(home.path().join("firstboot"));
+            command
+                .arg("--firstboot")
+                .arg(home.path().join("firstboot"));
         }
         succeed(&mut command)
     };
@@ -96,7 +101,11 @@ fn gpu_nvidia_locks_and_builds() {
     run("build");
     let image = home.path().join("out/seedbed-gpu-amd64.raw");
     let cat = |path: &str| {
-        let output = seedbed(home.path()).arg("cat").arg(&image).arg(path).output();
+        let output = seedbed(home.path())
+            .arg("cat")
+            .arg(&image)
+            .arg(path)
+            .output();
         String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
     };
     for (path, text) in [
@@ -114,8 +123,14 @@ fn gpu_nvidia_locks_and_builds() {
         ),
         ("/etc/passwd".to_owned(), "nvpd:"),
         ("/usr/bin/nvidia-smi".to_owned(), "ELF"),
-        ("/etc/modprobe.d/nvidia-blacklists-nouveau.conf".to_owned(), "blacklist nouveau"),
-        ("/etc/modprobe.d/nvidia.conf".to_owned(), "install nvidia-uvm"),
+        (
+            "/etc/modprobe.d/nvidia-blacklists-nouveau.conf".to_owned(),
+            "blacklist nouveau",
+        ),
+        (
+            "/etc/modprobe.d/nvidia.conf".to_owned(),
+            "install nvidia-uvm",
+        ),
     ] {
         assert!(cat(&path).contains(text), "{path} has no {text:?}");
     }

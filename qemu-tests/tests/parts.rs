@@ -123,7 +123,10 @@ fn kernel_image(image: &Path) -> anyhow::Result<Vec<(String, Content)>> {
 fn microcode(sections: &[(String, Content)]) -> anyhow::Result<()> {
     let at = |name: &str| sections.iter().position(|(section, _)| section == name);
     let ucode = at(".ucode").context("the kernel image has no microcode")?;
-    ensure!(Some(ucode) < at(".initrd"), "microcode is behind the initrd");
+    ensure!(
+        Some(ucode) < at(".initrd"),
+        "microcode is behind the initrd"
+    );
     let early = cpio::read(&sections[ucode].1)?;
     for vendor in ["GenuineIntel", "AuthenticAMD"] {
         let path = format!("kernel/x86/microcode/{vendor}.bin");
@@ -154,7 +157,11 @@ fn disk_modules(initrd: &Tree) -> anyhow::Result<()> {
         missing.map(move |module| format!("{module} ({on})"))
     });
     let missing: Vec<String> = missing.collect();
-    ensure!(missing.is_empty(), "the initrd lacks {}", missing.join(", "));
+    ensure!(
+        missing.is_empty(),
+        "the initrd lacks {}",
+        missing.join(", ")
+    );
     say(&format!("{TEST}: {} modules in the initrd", files.len()));
     Ok(())
 }
@@ -180,7 +187,17 @@ fn script() -> (Vec<String>, String) {
 
 /// A pod that runs a script as the machine's own root, in all of its namespaces.
 fn root_pod(name: &str, script: &str) -> Value {
-    let enter = ["/usr/bin/busybox", "nsenter", "-t", "1", "-m", "-u", "-i", "-n", "-p"];
+    let enter = [
+        "/usr/bin/busybox",
+        "nsenter",
+        "-t",
+        "1",
+        "-m",
+        "-u",
+        "-i",
+        "-n",
+        "-p",
+    ];
     let command = [&enter[..], &["--", "/bin/sh", "-c", script]].concat();
     let mut pod = pod(name, "seedbed.internal/busybox:1", &command);
     let spec = &mut pod["spec"];
@@ -191,12 +208,18 @@ fn root_pod(name: &str, script: &str) -> Value {
 }
 
 /// What the machine answered, line by line, when the script has come to its end.
-fn answers(cluster: &Cluster, machine: &mut qemu_tests::machine::Machine, script: &str) -> anyhow::Result<String> {
+fn answers(
+    cluster: &Cluster,
+    machine: &mut qemu_tests::machine::Machine,
+    script: &str,
+) -> anyhow::Result<String> {
     cluster.apply(&root_pod("asking", script))?;
     machine.until("the machine to answer", LIMIT, || {
         let phase = cluster.pod_phase("asking")?;
         let ended = ["Succeeded", "Failed"].contains(&phase.as_str());
-        ended.then(|| cluster.kubectl(&["logs", "asking"])).transpose()
+        ended
+            .then(|| cluster.kubectl(&["logs", "asking"]))
+            .transpose()
     })
 }
 
@@ -220,7 +243,10 @@ fn shipped_parts() -> anyhow::Result<()> {
     let cluster = stand.cluster(&mut machine)?;
     let (names, script) = script();
     let text = answers(&cluster, &mut machine, &script)?;
-    let bad: Vec<&str> = text.lines().filter(|line| !line.starts_with("good ")).collect();
+    let bad: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("good "))
+        .collect();
     ensure!(bad.is_empty(), "the machine says:\n{}", bad.join("\n"));
     for name in &names {
         let begin = format!("good {name}: ");

@@ -67,7 +67,10 @@ pub(crate) const PROGRAMS: &[Check] = &[
     ("mtr", "mtr --version"),
     ("nc", "nc -h 2>&1"),
     ("tcpdump", "tcpdump --version"),
-    ("tcpdump listens", "tcpdump -i lo -c 1 -w /dev/null & pid=$!; sleep 5; ping -c 3 127.0.0.1; wait $pid"),
+    (
+        "tcpdump listens",
+        "tcpdump -i lo -c 1 -w /dev/null & pid=$!; sleep 5; ping -c 3 127.0.0.1; wait $pid",
+    ),
     ("traceroute", "traceroute -V"),
     ("htop", "htop --version"),
     ("lsof", "lsof -p 1 | head -3"),

@@ -81,7 +81,10 @@ const NONE: &[[u8; 0]] = &[];
 
 /// An element of DER, which is short.
 fn element<P: AsRef<[u8]>>(tag: u8, parts: &[P]) -> Vec<u8> {
-    let content: Vec<u8> = parts.iter().flat_map(|part| part.as_ref().to_vec()).collect();
+    let content: Vec<u8> = parts
+        .iter()
+        .flat_map(|part| part.as_ref().to_vec())
+        .collect();
     let length = u8::try_from(content.len()).unwrap();
     assert!(length < 0x80);
     [&[tag, length][..], &content].concat()
