@@ -49,10 +49,10 @@ locale: C.UTF-8
 banner: Plant 7 is watched
 certificates: [plant.crt]
 users:
-  - name: operator
+  - name: maintainer
     uid: 1500
     groups: [adm]
-    authorizedKeys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBUUaEkr0cULzaeyQ9cPtn8LVQJI7z8yLeGQYwAhKCvV operator@plant]
+    authorizedKeys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBUUaEkr0cULzaeyQ9cPtn8LVQJI7z8yLeGQYwAhKCvV maintainer@plant]
 ";
 /// Modules that find a disk, by what the disk hangs on.
 const DISK_MODULES: &[(&str, &[&str])] = &[

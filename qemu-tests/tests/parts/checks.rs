@@ -33,15 +33,15 @@ pub(crate) const SETTINGS: &[Check] = &[
     ),
     (
         "user",
-        "test \"$(id -u operator)\" = 1500 && id -nG operator | grep -w adm && \
-         getent passwd operator | grep ':/home/operator:/bin/bash$'",
+        "test \"$(id -u maintainer)\" = 1500 && id -nG maintainer | grep -w adm && \
+         getent passwd maintainer | grep ':1500:1500::/home/maintainer:/bin/bash$'",
     ),
     (
         "user's keys",
-        "cd /home/operator/.ssh && test \"$(stat -c %U:%a .)\" = operator:700 && \
-         test \"$(stat -c %U:%a authorized_keys)\" = operator:600 && grep 'operator@plant$' authorized_keys",
+        "cd /home/maintainer/.ssh && test \"$(stat -c %U:%G:%a .)\" = maintainer:maintainer:700 && \
+         test \"$(stat -c %U:%G:%a authorized_keys)\" = maintainer:maintainer:600 && grep 'maintainer@plant$' authorized_keys",
     ),
-    ("user's password", "grep '^operator:[*!]' /etc/shadow"),
+    ("user's password", "grep '^maintainer:[*!]' /etc/shadow"),
 ];
 
 /// Programs of the parts, each with what makes it say its version: their libraries are there then, too.
@@ -113,7 +113,7 @@ pub(crate) const DEEDS: &[Check] = &[
          disk=$(losetup --find --show $dir/disk) && pvcreate -q $disk && vgcreate -q parts $disk && \
          lvcreate -q -T -L 1G -V 4G -n thin parts/pool && mkfs.xfs -q /dev/parts/thin && \
          mount /dev/parts/thin /run/parts/xfs && echo held > /run/parts/xfs/file && \
-         lvcreate -q -s -n snapshot parts/thin && lvs parts && umount /run/parts/xfs && xfs_repair -n /dev/parts/thin && \
+         lvcreate -q -s -n shot parts/thin && lvs parts && umount /run/parts/xfs && xfs_repair -n /dev/parts/thin && \
          vgremove -q -f parts && pvremove -q $disk && losetup -d $disk && rm -r $dir",
     ),
     (
