@@ -123,7 +123,7 @@ test-arm64: image-arm64 ## The tier of arm64: its image boots to Ready, emulated
 .PHONY: test-long
 test-long: image ## The tiers that take hours; resumable, results appended to out/long.jsonl
 	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_LONG=1 SEEDBED_LONG_RESULTS=$(abspath $(OUT))/long.jsonl cargo test --release --locked -p seedbed-qemu-tests -- --test-threads=1 --nocapture
-	SEEDBED_REQUIRE_REFEREES=1 SEEDBED_LONG=1 cargo test --locked -p seedbed-builder --test debian_apt -- --nocapture
+	SEEDBED_REQUIRE_REFEREES=1 SEEDBED_LONG=1 cargo test --locked -p seedbed-builder --test debian_apt --test gpu_profile -- --nocapture
 	SEEDBED_LONG=1 cargo test --release --locked -p seedbed-builder --test killed -- --nocapture
 
 # No part of CI: ten minutes for each of thirty targets. FUZZ_TARGETS names those to run; empty is all.

@@ -9,6 +9,7 @@ mod bios;
 mod boot;
 mod compressed;
 mod contents;
+mod kernel;
 mod medium;
 mod member;
 mod microcode;
@@ -180,7 +181,7 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     disk.write_seed(&seed)?;
     let (store, root) = rayon::join(
         || store::write(&inputs, request.store, kept_store.as_ref(), &disk),
-        || root::assemble(&inputs),
+        || root::assemble(&inputs, request.secure_boot),
     );
     let (store, mut root) = (store?, root?);
     disk.add(Role::Store, &store.partition);
@@ -188,7 +189,7 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     let tree = &mut root.tree;
     root::add_manifest(tree, &inputs, &store.digests)?;
     root::add_veritytab(tree, &store.partition.root_hash, inputs.epoch)?;
-    let firmware = boot::take(&inputs, tree)?;
+    let firmware = boot::take(&inputs, tree, root.kernel.clone())?;
     let (initrd, partition) = rayon::join(
         || boot::initrd(&inputs, &root.tree, &firmware),
         || disk.write_verified(Role::Root, &root.tree),

@@ -28,10 +28,11 @@ use crate::profile::file::ScriptEntry;
 use crate::rootfs::configure::System;
 use crate::rootfs::deb::Control;
 use crate::rootfs::merge::Rules;
+use crate::rootfs::modules::ModuleError;
 use crate::rootfs::scripts::Report;
 use anyhow::Context;
 use contract::partition::Arch;
-use formats::tree::{Content, Kind, Tree};
+use formats::tree::{Content, Tree};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -78,8 +79,9 @@ pub fn unpack_unchecked(
         diversions: &[],
     };
     let merged = merge::merge(&unpacked, rules).context("merging the packages")?;
-    let controls: Vec<Control> = unpacked.into_iter().map(|one| one.control).collect();
+    let mut controls: Vec<Control> = unpacked.into_iter().map(|one| one.control).collect();
     let report = scripts::classify(&controls, scripts);
+    scripts::leave_out(&mut controls, &report);
     let packages = Packages {
         controls,
         report,
@@ -111,7 +113,8 @@ pub fn configure_all(
         || module_indexes(tree, kept),
         || hardware_database(tree, kept).context("making the hardware database"),
     );
-    for (version, files) in indexes? {
+    let indexes = indexes.map_err(|error| with_package(error, &packages.owners))?;
+    for (version, files) in indexes {
         modules::place_index(system.tree, &version, files)?;
     }
     if let Some(database) = hardware? {
@@ -122,18 +125,10 @@ pub fn configure_all(
     configure::mark_updated(&mut system).context("stamping /etc and /var as up to date")
 }
 
-/// The index files of every kernel's modules, by its version. Whoever makes them reads every module, unless a
-/// build before has done that.
+/// The index files of every kernel's modules, by its version.
 fn module_indexes(tree: &Tree, kept: Kept<'_>) -> anyhow::Result<Vec<(String, Vec<NamedFile>)>> {
     let index = |version: String| {
-        let directory = modules::directory(&version);
-        let mut key = kept.cache.key("module index").with(&version);
-        for (path, node) in tree.descendants(&directory) {
-            if let Kind::File(content) = &node.kind {
-                key = key.with(path).with_content(content)?;
-            }
-        }
-        let files = kept.files(&key.key(), || Ok(modules::index(tree, &version)?));
+        let files = modules::kept::index(tree, &version, kept);
         let files = files.with_context(|| format!("indexing the modules of kernel {version}"))?;
         Ok((version, files))
     };
@@ -155,6 +150,17 @@ fn hardware_database(tree: &Tree, kept: Kept<'_>) -> anyhow::Result<Option<Vec<u
             .collect())
     })?;
     Ok(files.into_iter().next().map(|(_, bytes)| bytes))
+}
+
+/// Says which package brings the module that an error is about.
+fn with_package(error: anyhow::Error, owners: &BTreeMap<String, String>) -> anyhow::Error {
+    let mut causes = error.chain();
+    let module = causes.find_map(|cause| cause.downcast_ref::<ModuleError>());
+    let package = module.and_then(|module| owners.get(module.path()?));
+    match package {
+        Some(package) => error.context(format!("reading a module of package {package}")),
+        None => error,
+    }
 }
 
 /// The tree of a container image: packages with their accounts, certificates and links, but nothing that

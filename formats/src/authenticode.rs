@@ -163,6 +163,9 @@ pub struct Signature {
 impl Signature {
     fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let data = SignedData::parse(bytes).map_err(Error::Der)?;
+        if data.digest != pkcs7::SHA256 {
+            return Err(Error::Signature("it is not made with SHA-256"));
+        }
         if data.content_type != indirect_data::OID {
             return Err(Error::Signature("it is over something else than an image"));
         }

@@ -1,5 +1,5 @@
-//! Bytes to values and back: erofs, dm-verity, FAT, GPT, cpio, PE/UKI, Secure Boot's signatures, GRUB for BIOS,
-//! ISO 9660, and disk images: qcow2, vmdk, VHD, VHDX, seekable zstd.
+//! Bytes to values and back: erofs, dm-verity, FAT, GPT, cpio, PE/UKI, Secure Boot's signatures and those of
+//! kernel modules, GRUB for BIOS, ISO 9660, and disk images: qcow2, vmdk, VHD, VHDX, seekable zstd.
 //!
 //! Nothing here knows a clock, randomness, a process or the network, and nothing panics on bad input.
 
@@ -16,6 +16,7 @@ pub mod fat;
 pub mod gpt;
 pub mod grub;
 pub mod iso9660;
+pub mod module_signature;
 pub mod ova;
 pub mod pe;
 mod pkcs7;

@@ -1,5 +1,5 @@
-//! SignedData of PKCS#7 (RFC 2315), with exactly one signer and SHA-256: the form of signatures in boot
-//! programs and in updates of firmware variables.
+//! SignedData of PKCS#7 (RFC 2315), with exactly one signer: the form of signatures in boot programs, in updates of
+//! firmware variables, and of kernel modules. What is made here has SHA-256.
 //!
 //! ```text
 //! SignedData: version 1, SHA-256, contentInfo, [0] the signer's certificate,
@@ -104,6 +104,8 @@ pub(crate) struct SignedData<'a> {
     pub(crate) content: Option<der::Element<'a>>,
     /// The certificates that come along, one after the other.
     pub(crate) certificates: &'a [u8],
+    /// The digest's algorithm.
+    pub(crate) digest: &'a [u8],
     /// Who signed.
     pub(crate) issuer_and_serial: &'a [u8],
     /// The attributes' content.
@@ -136,13 +138,14 @@ impl<'a> SignedData<'a> {
         signer.take(INTEGER, "version of signerInfo")?;
         let issuer_and_serial = signer.take(SEQUENCE, "issuerAndSerialNumber")?.whole;
         let mut digest = signer.take(SEQUENCE, "digestAlgorithm")?.inside();
-        digest.identifier(SHA256, "digestAlgorithm (SHA-256)")?;
+        let digest = digest.take(OBJECT_IDENTIFIER, "digestAlgorithm")?.content;
         let attributes = signer.optional(context(0)).map(|set| set.content);
         signer.take(SEQUENCE, "digestEncryptionAlgorithm")?;
         Ok(SignedData {
             content_type,
             content: content.and_then(|content| content.inside().any()),
             certificates: certificates.unwrap_or_default(),
+            digest,
             issuer_and_serial,
             attributes,
             signature: signer.take(OCTET_STRING, "encryptedDigest")?.content,

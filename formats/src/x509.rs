@@ -72,7 +72,7 @@ impl Certificate {
     }
 
     /// How a signature names the certificate: IssuerAndSerialNumber of PKCS#7.
-    pub(crate) fn issuer_and_serial(&self) -> &[u8] {
+    pub fn issuer_and_serial(&self) -> &[u8] {
         &self.issuer_and_serial
     }
 }

@@ -52,14 +52,17 @@ impl Firmware {
     }
 }
 
-/// Takes the boot files out of the root file system.
-pub(super) fn take(inputs: &Inputs<'_>, root: &mut Tree) -> anyhow::Result<Firmware> {
+/// Takes the boot files of the kernel `version` out of the root file system.
+pub(super) fn take(
+    inputs: &Inputs<'_>,
+    root: &mut Tree,
+    version: String,
+) -> anyhow::Result<Firmware> {
     let (loader, stub) = match inputs.arch {
         Arch::Amd64 => ("systemd-bootx64.efi", "linuxx64.efi.stub"),
         Arch::Arm64 => ("systemd-bootaa64.efi", "linuxaa64.efi.stub"),
     };
     let boot = "usr/lib/systemd/boot";
-    let version = kernel_version(root)?;
     let firmware = Firmware {
         loader: file(root, &format!("{boot}/efi/{loader}"), "systemd-boot-efi")?,
         stub: file(root, &format!("{boot}/efi/{stub}"), "systemd-boot-efi")?,
@@ -204,22 +207,6 @@ fn os_release(inputs: &Inputs<'_>) -> String {
         "ID=seedbed\nNAME=Seedbed\nPRETTY_NAME=\"Seedbed {name} (Kubernetes {kubernetes})\"\nIMAGE_ID={name}\nIMAGE_VERSION={}\n",
         inputs.epoch
     )
-}
-
-/// The version of the one kernel that the root has modules for.
-fn kernel_version(root: &Tree) -> anyhow::Result<String> {
-    let versions: Vec<String> = root
-        .children("usr/lib/modules")
-        .map(|(name, _)| name)
-        .collect();
-    match versions.as_slice() {
-        [version] => Ok(version.clone()),
-        [] => bail!("the packages hold no kernel: add one, such as linux-image-amd64"),
-        several => bail!(
-            "the packages hold several kernels ({}): an image boots exactly one",
-            several.join(", ")
-        ),
-    }
 }
 
 fn file(root: &Tree, path: &str, package: &str) -> anyhow::Result<Content> {

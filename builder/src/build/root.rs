@@ -1,9 +1,10 @@
 //! The root file system: packages, files and overlays, then the native steps that stand in for maintainer
 //! scripts.
 
-use super::{Inputs, member, settings};
+use super::{Inputs, kernel, member, settings};
 use crate::overlay::{self, SlotSizes, Variables};
 use crate::rootfs;
+use crate::secure_boot::SecureBoot;
 use crate::{digest, disk};
 use anyhow::Context;
 use contract::manifest::Manifest;
@@ -16,10 +17,16 @@ use std::collections::BTreeMap;
 pub(super) struct Assembled {
     pub(super) tree: Tree,
     pub(super) packages: rootfs::Packages,
+    /// The kernel's release.
+    pub(super) kernel: String,
 }
 
-/// The whole tree but for what depends on the store: the manifest and `/etc/veritytab`.
-pub(super) fn assemble(inputs: &Inputs<'_>) -> anyhow::Result<Assembled> {
+/// The whole tree but for what depends on the store: the manifest and `/etc/veritytab`. With `secure_boot` the kernel
+/// has to take every module that is signed so.
+pub(super) fn assemble(
+    inputs: &Inputs<'_>,
+    secure_boot: Option<&SecureBoot>,
+) -> anyhow::Result<Assembled> {
     let parts = &inputs.parts;
     let debs = inputs.packages.of(&inputs.locked.packages)?;
     let (mut tree, packages) = rootfs::unpack_all(&debs, &parts.exclude, &parts.scripts)?;
@@ -48,10 +55,21 @@ pub(super) fn assemble(inputs: &Inputs<'_>) -> anyhow::Result<Assembled> {
         inputs.firstboot.clone(),
         inputs.epoch,
     )?;
+    let kernel = kernel::release(&tree, &packages.owners)?;
     let (arch, epoch) = (inputs.arch, inputs.epoch);
     rootfs::configure_all(&mut tree, &packages, arch, epoch, inputs.kept())?;
+    kernel::check_loaded(&tree, &kernel, &parts.modules)?;
+    if let Some(secure_boot) = secure_boot {
+        let certificate = secure_boot.signer().certificate();
+        let (owners, kept) = (&packages.owners, inputs.kept());
+        kernel::check_signatures(&tree, owners, &kernel, certificate, kept)?;
+    }
     settings::make_homes(&mut tree, &parts.users, epoch)?;
-    Ok(Assembled { tree, packages })
+    Ok(Assembled {
+        tree,
+        packages,
+        kernel,
+    })
 }
 
 /// Puts what the image says of itself into it.

@@ -41,7 +41,11 @@ pub(super) fn apply(tree: &mut Tree, parts: &Parts, inputs: &Inputs<'_>) -> anyh
 }
 
 /// Makes the homes of the profile's users, whose accounts the native steps have made.
+///
+/// # Errors
+/// A user's own group has another number than the user, because a package has a group of that name.
 pub(super) fn make_homes(tree: &mut Tree, users: &[UserEntry], epoch: i64) -> anyhow::Result<()> {
+    users.iter().try_for_each(|user| own_group(tree, user))?;
     for user in users.iter().filter(|user| !user.authorized_keys.is_empty()) {
         let mut keys = user.authorized_keys.join("\n").into_bytes();
         keys.push(b'\n');
@@ -68,6 +72,28 @@ pub(super) fn make_homes(tree: &mut Tree, users: &[UserEntry], epoch: i64) -> an
         }
     }
     Ok(())
+}
+
+/// The account is in the group that `uid` promises.
+fn own_group(tree: &Tree, user: &UserEntry) -> anyhow::Result<()> {
+    let Some(Kind::File(passwd)) = tree.get("etc/passwd").map(|node| &node.kind) else {
+        return Ok(());
+    };
+    let text = passwd.to_vec().context("reading /etc/passwd")?;
+    let text = String::from_utf8_lossy(&text);
+    let account = text
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.first() == Some(&user.name.as_str()));
+    let group = account.and_then(|fields| fields.get(3).map(|group| (*group).to_owned()));
+    match group {
+        Some(group) if group != user.uid.to_string() => bail!(
+            "user {0} of the profile would be in the group {0} that packages bring, which has number {group} and not {1}: choose another name",
+            user.name,
+            user.uid
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// The files that hold nothing but the settings themselves.
@@ -141,7 +167,9 @@ fn check_locale(tree: &Tree, locale: &str) -> anyhow::Result<()> {
     if builtin || tree.get(&format!("usr/lib/locale/{folder}")).is_some() {
         return Ok(());
     }
-    bail!("locale {locale:?} of the profile is not in /usr/lib/locale: C.UTF-8 always is")
+    bail!(
+        "locale {locale:?} of the profile is not in /usr/lib/locale: add the package that has it, which is libc-bin for C.UTF-8 and locales-all for all others"
+    )
 }
 
 fn put(tree: &mut Tree, path: &str, mode: u16, bytes: Vec<u8>, epoch: i64) -> anyhow::Result<()> {
@@ -194,6 +222,21 @@ mod tests {
             (0o600, 1000, 1000, 7)
         );
         assert_eq!(tree.get("home/op").unwrap().meta.mode, 0o700);
+    }
+
+    #[test]
+    fn a_group_of_a_package_is_not_a_users_own() {
+        let mut tree = Tree::new();
+        let mut with = |passwd: &str| {
+            tree.insert_file("etc/passwd", 0o644, passwd).unwrap();
+            make_homes(&mut tree, &[user()], 7)
+        };
+        with("root:x:0:0:root:/root:/bin/bash\nop:x:1000:1000::/home/op:/bin/bash\n").unwrap();
+        let error = with("op:x:1000:37::/home/op:/bin/bash\n").unwrap_err();
+        assert!(
+            error.to_string().contains("number 37 and not 1000"),
+            "{error}"
+        );
     }
 
     #[test]

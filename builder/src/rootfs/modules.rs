@@ -11,7 +11,9 @@
 mod closure;
 mod file;
 mod index;
+pub mod kept;
 pub mod output;
+pub mod signature;
 
 pub use closure::closure;
 pub use output::{index, place_index, write_index};
@@ -50,6 +52,27 @@ pub enum ModuleError {
         #[source]
         source: ElfError,
     },
+    /// A module was built for another kernel than the one beside which it lies.
+    #[error(
+        "{path} is built for another kernel than {version} (its vermagic is {vermagic:?}), which does not load it: build it with the headers of {version}, or pin the kernel's packages to those that it is for"
+    )]
+    OtherKernel {
+        /// The module.
+        path: String,
+        /// The kernel's release, as its modules' directory is called.
+        version: String,
+        /// What the module says of its kernel.
+        vermagic: String,
+    },
+    /// What stands at a module's end is no signature that the kernel takes.
+    #[error("the signature of {path}")]
+    Signature {
+        /// The module.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: formats::module_signature::Error,
+    },
     /// Modules need each other in a circle.
     #[error("modules depend on each other in a circle: {}", .0.join(", "))]
     Circle(Vec<String>),
@@ -72,6 +95,20 @@ pub enum ModuleError {
     /// The index cannot be put into the tree.
     #[error("adding a module index to the tree")]
     Tree(#[source] TreeError),
+}
+
+impl ModuleError {
+    /// The module that it is about, as a path in the tree.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            ModuleError::Read { path, .. }
+            | ModuleError::NotElf(path)
+            | ModuleError::Elf { path, .. }
+            | ModuleError::OtherKernel { path, .. }
+            | ModuleError::Signature { path, .. } => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// One module.
@@ -132,7 +169,7 @@ pub fn versions(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
-/// Reads every module of `version` and works out who needs whom.
+/// Reads every module of `version` and works out who needs whom. One that was built for another kernel is an error.
 pub fn read(tree: &Tree, version: &str) -> Result<Modules, ModuleError> {
     let directory = directory(version);
     if tree.get(&directory).is_none() {
@@ -144,7 +181,9 @@ pub fn read(tree: &Tree, version: &str) -> Result<Modules, ModuleError> {
         // Modules differ in size by a factor of a thousand: small shares keep all cores at work to the end.
         .with_max_len(8)
         .map(|(path, content)| {
-            let file = file::read(&format!("{directory}/{path}"), content)?;
+            let full = format!("{directory}/{path}");
+            let file = file::read(&full, content)?;
+            require_kernel(&full, &file, version)?;
             Ok(Module {
                 name: module_name(&path),
                 path,
@@ -168,6 +207,21 @@ pub fn read(tree: &Tree, version: &str) -> Result<Modules, ModuleError> {
     }
     rank(&mut list)?;
     Ok(Modules { list, symbols })
+}
+
+/// A module says first in its vermagic which release it was built for, and the kernel loads it under no other.
+fn require_kernel(path: &str, file: &ModuleFile, version: &str) -> Result<(), ModuleError> {
+    let Some(vermagic) = &file.vermagic else {
+        return Ok(());
+    };
+    if vermagic.split_whitespace().next() == Some(version) {
+        return Ok(());
+    }
+    Err(ModuleError::OtherKernel {
+        path: path.to_owned(),
+        version: version.to_owned(),
+        vermagic: vermagic.clone(),
+    })
 }
 
 /// The module files below `directory`, one for each name, in the order of `modules.order`; files that it does

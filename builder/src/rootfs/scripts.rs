@@ -65,6 +65,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Scripts that are not.
     pub uncovered: Vec<Uncovered>,
+    /// Scripts that the profile leaves out, by package.
+    pub left_out: Vec<(String, ScriptKind)>,
     /// Entries of the profile that no script needs.
     pub unused: Vec<String>,
 }
@@ -110,6 +112,21 @@ fn message(uncovered: &[Uncovered]) -> String {
         "add an entry to `scripts` in the profile that says why nothing is lost without it",
     );
     text
+}
+
+/// Takes what people wrote out of the scripts that the profile leaves out, so that no native step reads it. What
+/// debhelper generated stays: steps stand for that.
+pub fn leave_out(controls: &mut [Control], report: &Report) {
+    for (package, kind) in &report.left_out {
+        let control = controls.iter_mut();
+        let mut control = control.filter(|control| control.package() == package);
+        let script = control
+            .next()
+            .and_then(|control| control.scripts.get_mut(kind));
+        if let Some(text) = script {
+            *text = cut(text).generated.join("\n");
+        }
+    }
 }
 
 /// Classifies every script of every package.
@@ -164,6 +181,7 @@ fn classify_one(
         match entry {
             Some(index) => {
                 used[index] = true;
+                report.left_out.push((package.to_owned(), kind));
                 covers.push(format!("the profile: {}", accepted[index].reason));
             }
             None => {
@@ -198,6 +216,7 @@ fn describe(cover: Cover) -> String {
 #[derive(Debug, Default)]
 struct Cut {
     residue: Vec<String>,
+    generated: Vec<String>,
     tools: Vec<String>,
 }
 
@@ -213,7 +232,9 @@ fn cut(text: &str) -> Cut {
             inside = true;
         } else if line.starts_with("# End automatically added section") {
             inside = false;
-        } else if !inside {
+        } else if inside {
+            cut.generated.push(line.to_owned());
+        } else {
             cut.residue.push(line.to_owned());
         }
     }

@@ -11,6 +11,8 @@ pub const CERTS_D: &str = "/etc/containerd/certs.d";
 /// believes to be whole, and no pod of that image ever starts again. Layers are not discarded, since they are
 /// links into the store.
 ///
+/// Devices are given to containers as the Container Device Interface describes them, by whoever writes to `/run/cdi`.
+///
 /// The [`snapshotter`] shows the store's layers in place. containerd 2 is fine with this text, too: its CRI plugin
 /// leaves pulls to its transfer service only if neither syncing nor the number of downloads is configured.
 pub fn config(pause: &str) -> String {
@@ -32,6 +34,8 @@ sandbox_image = {pause:?}
 max_concurrent_downloads = 8
 image_pull_with_sync_fs = true
 tolerate_missing_hugetlb_controller = true
+enable_cdi = true
+cdi_spec_dirs = ["/etc/cdi", "/run/cdi"]
 
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "/opt/cni/bin"

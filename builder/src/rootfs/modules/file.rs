@@ -18,6 +18,8 @@ pub(super) struct ModuleFile {
     pub(super) softdeps: Vec<String>,
     /// Modules that it may want, each as written.
     pub(super) weakdeps: Vec<String>,
+    /// Which kernel it was built for: the release, and options that have to be the kernel's, too.
+    pub(super) vermagic: Option<String>,
     /// Symbols for other modules.
     pub(super) exports: Vec<String>,
     /// Symbols of the kernel and of other modules, in the order of the symbol table.
@@ -63,6 +65,7 @@ fn parse(file: File<'_>) -> Result<ModuleFile, ElfError> {
         match entry.split_once('=') {
             Some(("alias", value)) => module.aliases.push(value.to_owned()),
             Some(("softdep", value)) => module.softdeps.push(value.to_owned()),
+            Some(("vermagic", value)) => module.vermagic = Some(value.to_owned()),
             Some(("weakdep", value)) => module.weakdeps.push(value.to_owned()),
             _ => {}
         }

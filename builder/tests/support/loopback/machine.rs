@@ -1,6 +1,7 @@
 //! Packages that make a whole machine, as far as the builder can tell: every program and unit is an empty file.
 
 use super::DATE;
+use super::module::{kernels_signature, module, with_signature};
 use super::small::Small;
 use builder::debian::date::Date;
 use builder::fixture::archive::ArchivePlan;
@@ -11,7 +12,8 @@ use contract::partition::Arch;
 use formats::grub::config;
 use formats::tree::Tree;
 
-const KERNEL: &str = "6.12.0-fixture";
+/// The release of its kernel.
+pub const KERNEL: &str = "6.12.0-fixture";
 const OS_RELEASE: &str = "usr/lib/os-release";
 const COPYRIGHT: &str = "\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
@@ -80,7 +82,11 @@ fn debs(arch: Arch) -> Vec<Deb> {
             "kernel/some.ko\n",
             0o644,
         )
-        .file(&format!("{modules}/kernel/some.ko"), elf(arch), 0o644);
+        .file(
+            &format!("{modules}/kernel/some.ko"),
+            with_signature(&module(arch, KERNEL), &kernels_signature()),
+            0o644,
+        );
     let folder = "/usr/lib/systemd/boot/efi";
     let boot = deb("systemd-boot-efi", "257")
         .file(&format!("{folder}/linux{efi}.efi.stub"), stub(arch), 0o644)

@@ -4,6 +4,7 @@
 pub mod command;
 pub mod docker_registry;
 pub mod machine;
+pub mod module;
 pub mod registry;
 pub mod server;
 pub mod small;
