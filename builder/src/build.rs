@@ -15,6 +15,7 @@ mod member;
 mod microcode;
 mod outputs;
 mod packages;
+mod remote;
 mod report;
 mod root;
 mod seed;
@@ -38,6 +39,7 @@ use crate::contents::Contents;
 use crate::fetch;
 use crate::lock::{self, ArchLock, Lock};
 use crate::profile::{Parts, Profile};
+use crate::remote::RemoteStore;
 use crate::rootfs::elf;
 use crate::secure_boot::SecureBoot;
 use crate::store::Store;
@@ -63,6 +65,8 @@ pub struct Request<'a> {
     pub arch: Arch,
     /// Where the lock's blobs are.
     pub store: &'a Store,
+    /// Where blobs come from that are not there.
+    pub remote: Option<&'a RemoteStore>,
     /// What builds made before.
     pub cache: &'a Cache,
     /// The firstboot program for that architecture.
@@ -138,14 +142,20 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
         .prefix(".scratch-")
         .tempdir_in(request.out)
         .with_context(creating)?;
-    let (name, out) = (&profile.name, request.out);
-    let raw = artifact::path(name, arch, request.sector_size, Format::Raw, out);
+    let shared = remote::Outputs::of(request, &lock_digest, scratch.path())?;
+    if let Some(mut built) = shared.as_ref().and_then(|shared| shared.take(request)) {
+        stamp.keep(&built, request.cache, scratch.path())?;
+        stages.done("remote store");
+        built.report.seconds = stages.finish();
+        return Ok(built);
+    }
+    let raw = outputs::file_name(&profile.name, arch, request.sector_size, Format::Raw);
     let (kept_store, (packages, ())) = rayon::join(
         || store::kept(request.cache, &lock_digest, arch),
         || {
             rayon::join(
                 || Packages::cached(locked, request.cache),
-                || outputs::make_room(&raw),
+                || outputs::make_room(&request.out.join(raw)),
             )
         },
     );
@@ -156,6 +166,10 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     }
     let mut items = fetch::items_of(&needed);
     items.retain(|item| !packages.has(&item.sha256));
+    if let Some(remote) = request.remote {
+        remote::take_blobs(remote, request.store, &items, &needed);
+        stages.done("remote store");
+    }
     let mut inputs = Inputs {
         profile,
         parts: profile.parts(arch),
@@ -165,7 +179,7 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
         packages,
         cache: request.cache,
         firstboot: firstboot(request.firstboot, arch)?,
-        lock_digest,
+        lock_digest: lock_digest.clone(),
         epoch: i64::try_from(request.lock.epoch).context("the lock's date is out of range")?,
         scratch: scratch.path(),
     };
@@ -238,6 +252,10 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     stamp.keep(&built, request.cache, scratch.path())?;
     request.cache.trim()?;
     stages.done("keep");
+    if let Some(shared) = &shared {
+        shared.share(&built)?;
+        stages.done("share");
+    }
     built.report.seconds = stages.finish();
     Ok(built)
 }

@@ -15,6 +15,7 @@ use crate::digest;
 use anyhow::Context;
 use formats::tree::Content;
 use sha2::{Digest, Sha256};
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
@@ -49,6 +50,13 @@ pub struct Key(String);
 /// Collects what decides a result.
 #[derive(Clone, Debug)]
 pub struct KeyParts(Sha256);
+
+/// 64 hexadecimal digits.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl Key {
     /// Starts the key of a result of `step` that is the same whichever version of the program makes it.

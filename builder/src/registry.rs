@@ -42,8 +42,9 @@ pub struct Registry {
     host: String,
     /// Where it is, for comparison: nobody else is shown a login.
     home: Url,
-    /// What lets us in, by repository.
-    tokens: Mutex<BTreeMap<String, HeaderValue>>,
+    /// What lets us in, by repository, and whether to write: some registries refuse who writes with what was given for
+    /// reading, and do not ask again.
+    tokens: Mutex<BTreeMap<(String, bool), HeaderValue>>,
     /// Until when the registry wants to be left alone.
     quiet: Mutex<Option<Instant>>,
 }
@@ -64,6 +65,11 @@ struct Refused {
 pub fn is_refusal(error: &anyhow::Error) -> bool {
     let denied = matches!(error.downcast_ref(), Some(TransportError::Denied { .. }));
     denied || error.is::<Refused>()
+}
+
+/// Whether a registry has answered that there is no such thing.
+pub fn is_absent(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(TransportError::NotFound(_)))
 }
 
 impl Registry {
@@ -169,13 +175,14 @@ impl Registry {
             return partial.discard();
         }
         let resumed = partial.len > 0;
-        self.download(
-            repository,
-            blob,
-            (&partial.file, &mut partial.len),
-            what,
-            progress,
-        )?;
+        let to = (&partial.file, &mut partial.len);
+        if let Err(error) = self.download(repository, blob, to, what, progress) {
+            // What never began leaves nothing to go on from.
+            if partial.len == 0 {
+                partial.discard()?;
+            }
+            return Err(error);
+        }
         match partial.commit(blob.size, what) {
             // What was there came from another run or another mirror, and need not have been good.
             Err(error) if resumed && error.is::<WrongBytes>() => {
@@ -248,7 +255,9 @@ impl Registry {
         ask: &Ask<'_>,
     ) -> anyhow::Result<Result<Response, TransportError>> {
         self.be_quiet();
-        let known = lock(&self.tokens).get(repository).cloned();
+        let writes = !matches!(ask.method, Method::GET | Method::HEAD);
+        let door = (repository.to_owned(), writes);
+        let known = lock(&self.tokens).get(&door).cloned();
         let response = match self.send(ask, known.as_ref()) {
             Ok(response) => response,
             Err(error) => return Ok(Err(error)),
@@ -258,15 +267,14 @@ impl Registry {
         if response.status() != 401 || away(&response) {
             return Ok(Ok(response));
         }
-        let writes = !matches!(ask.method, Method::GET | Method::HEAD);
-        let door = Door {
+        let (token, origin) = Door {
             transport: &self.transport,
             credentials: &self.credentials,
             host: &self.host,
             repository,
             writes,
-        };
-        let (token, origin) = door.open(&response)?;
+        }
+        .open(&response)?;
         let response = self.send(ask, Some(&token));
         if let Ok(response) = &response
             && matches!(response.status().as_u16(), 401 | 403)
@@ -281,7 +289,7 @@ impl Registry {
             }
             .into());
         }
-        lock(&self.tokens).insert(repository.to_owned(), token);
+        lock(&self.tokens).insert(door, token);
         Ok(response)
     }
 
@@ -372,7 +380,7 @@ fn restart(mut file: &File, len: &mut u64) -> io::Result<()> {
 fn found<T>(answer: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
     match answer {
         Ok(value) => Ok(Some(value)),
-        Err(error) if matches!(error.downcast_ref(), Some(TransportError::NotFound(_))) => Ok(None),
+        Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -9,7 +9,7 @@ use crate::output::bounded::Bounded;
 use crate::output::{Unfinished, pipeline};
 use anyhow::Context;
 use contract::guid::Guid;
-use contract::partition::{Arch, Role};
+use contract::partition::Role;
 use formats::gpt::SectorSize;
 use formats::tree::{Content, Kind, Tree};
 use formats::verity::HashTree;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A file system and its hash tree, as they were written.
@@ -55,7 +55,9 @@ impl<'a> Disk<'a> {
             Purpose::Installed => Format::Raw,
             Purpose::Medium => Format::Iso,
         };
-        let path = path(&inputs.profile.name, inputs.arch, sector_size, format, out);
+        let profile = &inputs.profile.name;
+        let name = outputs::file_name(profile, inputs.arch, sector_size, format);
+        let path = out.join(name);
         let raw = Unfinished::create(&path)?;
         raw.file()
             .set_len(plan.size)
@@ -286,6 +288,7 @@ impl<'a> Disk<'a> {
             arch: self.inputs.arch.to_string(),
             outputs: outputs::write(self.raw, medium, formats, &identity, stages)?,
             unchanged: false,
+            taken_from: None,
             root_hash: String::new(),
             store_hash: String::new(),
             bytes: self.bytes,
@@ -321,22 +324,6 @@ impl<'a> Disk<'a> {
         );
         std::array::from_fn(|i| bytes[i])
     }
-}
-
-/// What a disk is called below `out`.
-pub(super) fn path(
-    profile: &str,
-    arch: Arch,
-    sector_size: SectorSize,
-    format: Format,
-    out: &Path,
-) -> PathBuf {
-    // The two kinds do not boot in place of each other, and may well be in one folder.
-    let kind = match sector_size {
-        SectorSize::B512 => "",
-        SectorSize::B4096 => "-4k",
-    };
-    out.join(format!("seedbed-{profile}-{arch}{kind}.{format}"))
 }
 
 impl Verified {
