@@ -239,7 +239,9 @@ mod tests {
             .iter()
             .map(|layer| &layer["digest"])
             .collect();
-        let expected = blobs.map(|named| json!(format!("sha256:{}", named.sha256)));
+        let expected = blobs
+            .each_ref()
+            .map(|named| json!(format!("sha256:{}", named.sha256)));
         assert_eq!(digests, expected.iter().collect::<Vec<_>>());
         let other = manifest(("demo", "0123"), Arch::Amd64, &blobs);
         assert_ne!(other.sha256, made().sha256);

@@ -51,7 +51,8 @@ pub fn files<'t>(
     tree: &'t Tree,
     version: &str,
 ) -> impl Iterator<Item = (String, &'t Content)> + use<'t> {
-    let all = tree.descendants(&directory(version));
+    let directory = directory(version);
+    let all = tree.descendants(&directory);
     let all: Vec<_> = all
         .filter_map(|(path, node)| match &node.kind {
             Kind::File(content) if uncompressed(&path).is_some() => Some((path, content)),
