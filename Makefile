@@ -10,7 +10,7 @@ KUBE := $(CACHE)/kube
 OUT ?= out
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 HOST := x86_64-unknown-linux-gnu
-SEEDBED := $(TARGET)/release/seedbed
+SEEDBED := $(TARGET)/$(HOST)/release/seedbed
 FIRSTBOOT := $(TARGET)/$(HOST)/release/firstboot
 IMAGE := $(OUT)/seedbed-demo-amd64.raw
 KUBECTL := $(KUBE)/release/v1.20.2/bin/linux/amd64/kubectl
@@ -39,9 +39,15 @@ prerequisites: ## Install what the demo and the tests need from Debian
 	scripts/prerequisites.sh
 
 .PHONY: programs
-programs: prerequisites
-	cargo build --release --locked -p seedbed-builder -p seedbed-qemu-tests
+programs: prerequisites ## Compile seedbed and firstboot, both static
+	cargo build --release --locked -p seedbed-qemu-tests
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked -p seedbed-builder --target $(HOST)
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked -p seedbed-firstboot --target $(HOST)
+
+.PHONY: builder-files
+builder-files: programs ## What profiles/builder makes a container image of, into out/builder
+	install -D -t $(OUT)/builder/amd64 $(SEEDBED) $(FIRSTBOOT)
+	install -m 0644 -t $(OUT)/builder /etc/ssl/certs/ca-certificates.crt
 
 .PHONY: kube
 kube: prerequisites ## Build Kubernetes v1.20.2 from Debian's source package, once

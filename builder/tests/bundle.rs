@@ -107,6 +107,16 @@ fn bundle(small: &Small, name: &str, more: &[&str]) -> PathBuf {
     path
 }
 
+/// The names of an archive's members, in their order.
+fn members(archive: &[u8]) -> Vec<String> {
+    let mut archive = tar::Archive::new(archive);
+    let entries = archive.entries().unwrap();
+    let path = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+        entry.unwrap().path().unwrap().display().to_string()
+    };
+    entries.map(path).collect()
+}
+
 /// Another machine: an empty home, and nothing but the programs.
 struct Site {
     home: tempfile::TempDir,
@@ -288,12 +298,7 @@ fn equal_locks_give_equal_bundles() {
         "the stream is another"
     );
 
-    let mut archive = tar::Archive::new(one.as_slice());
-    let entries = archive.entries().unwrap();
-    let path = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
-        entry.unwrap().path().unwrap().display().to_string()
-    };
-    let names: Vec<String> = entries.map(path).collect();
+    let names = members(&one);
     let before_blobs: Vec<&str> = names
         .iter()
         .map(String::as_str)
@@ -361,6 +366,31 @@ fn a_bundle_since_a_lock_holds_only_what_is_new() {
     let told = succeed(&mut import);
     assert!(told.contains("blobs taken from"), "{told}");
     succeed(&mut site.build(&[&new]));
+    assert_eq!(digests(&site.out()), expected);
+}
+
+/// A bundle since its own lock is the profile and the lock alone, to go where a store has the blobs.
+#[test]
+fn a_bundle_since_its_own_lock_holds_no_blobs() {
+    let small = machine();
+    let expected = ordinary(&small);
+    let lock = small.lock_path();
+    let alone = bundle(&small, "alone.tar", &["--since", lock.to_str().unwrap()]);
+    let all = bundle(&small, "all.tar", &[]);
+    let names = members(&fs::read(&alone).unwrap());
+    assert!(names.contains(&"profile.lock".to_owned()), "{names:?}");
+    assert!(!names.iter().any(|name| name.starts_with("blobs/")));
+
+    let site = Site::new(&small);
+    let words = ["neither in the bundles nor in the store", "give the bundle"];
+    refuse(&mut site.build(&[&alone]), &words);
+    succeed(&mut site.build(&[&alone, &all]));
+    assert_eq!(digests(&site.out()), expected);
+
+    let site = Site::new(&small);
+    let mut import = seedbed(site.home.path());
+    succeed(import.args(["fetch", "--bundle"]).arg(&all));
+    succeed(&mut site.build(&[&alone]));
     assert_eq!(digests(&site.out()), expected);
 }
 
