@@ -15,6 +15,7 @@ mod pull;
 mod push;
 mod reference;
 
+pub(crate) use plan::descriptor;
 pub use plan::{Plan, PlanError, PlannedFile, PlannedManifest, plan};
 pub use pull::{Pulled, pull};
 pub use push::{Pushed, push};
@@ -23,14 +24,14 @@ pub use reference::{ArtifactReference, ArtifactReferenceError};
 /// `artifactType` of a manifest or index that holds an image with its documents.
 pub const ARTIFACT_TYPE: &str = "application/vnd.seedbed.image.v1";
 /// Where an OCI descriptor has the file's name (OCI image specification 1.1, "Pre-Defined Annotation Keys").
-const TITLE: &str = "org.opencontainers.image.title";
+pub(crate) const TITLE: &str = "org.opencontainers.image.title";
 /// Media type of an image manifest.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Media type of an image index.
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Media type and bytes of the config of a manifest that needs none (OCI image specification 1.1, "Guidance for an
 /// Empty Descriptor").
-const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
+pub(crate) const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
 
 /// Whether a name can only be that of a visible file in the folder itself: no other is pushed or pulled.
 fn is_file_name(name: &str) -> bool {

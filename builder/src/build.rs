@@ -14,6 +14,7 @@ mod member;
 mod microcode;
 mod outputs;
 mod packages;
+mod remote;
 mod report;
 mod root;
 mod seed;
@@ -37,6 +38,7 @@ use crate::contents::Contents;
 use crate::fetch;
 use crate::lock::{self, ArchLock, Lock};
 use crate::profile::{Parts, Profile};
+use crate::remote::RemoteStore;
 use crate::rootfs::elf;
 use crate::secure_boot::SecureBoot;
 use crate::store::Store;
@@ -62,6 +64,8 @@ pub struct Request<'a> {
     pub arch: Arch,
     /// Where the lock's blobs are.
     pub store: &'a Store,
+    /// Where blobs come from that are not there.
+    pub remote: Option<&'a RemoteStore>,
     /// What builds made before.
     pub cache: &'a Cache,
     /// The firstboot program for that architecture.
@@ -137,9 +141,20 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
         .prefix(".scratch-")
         .tempdir_in(request.out)
         .with_context(creating)?;
+    let shared = remote::Outputs::of(request, &lock_digest, scratch.path())?;
+    if let Some(mut built) = shared.as_ref().and_then(|shared| shared.take(request)) {
+        stamp.keep(&built, request.cache, scratch.path())?;
+        stages.done("remote store");
+        built.report.seconds = stages.finish();
+        return Ok(built);
+    }
     let packages = Packages::cached(locked, request.cache);
     let mut items = fetch::plan(request.lock, &[arch]);
     items.retain(|item| !packages.has(&item.sha256));
+    if let Some(remote) = request.remote {
+        remote::take_blobs(remote, request, &items, &lock_digest);
+        stages.done("remote store");
+    }
     let mut inputs = Inputs {
         profile,
         parts: profile.parts(arch),
@@ -149,7 +164,7 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
         packages,
         cache: request.cache,
         firstboot: firstboot(request.firstboot, arch)?,
-        lock_digest,
+        lock_digest: lock_digest.clone(),
         epoch: i64::try_from(request.lock.epoch).context("the lock's date is out of range")?,
         scratch: scratch.path(),
     };
@@ -222,6 +237,10 @@ pub fn build(request: &Request<'_>) -> anyhow::Result<Built> {
     stamp.keep(&built, request.cache, scratch.path())?;
     request.cache.trim()?;
     stages.done("keep");
+    if let Some(shared) = &shared {
+        shared.share(&built)?;
+        stages.done("share");
+    }
     built.report.seconds = stages.finish();
     Ok(built)
 }

@@ -15,6 +15,7 @@ use crate::digest;
 use anyhow::Context;
 use formats::tree::Content;
 use sha2::{Digest, Sha256};
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
@@ -47,6 +48,13 @@ pub struct Key(String);
 /// Collects what decides a result.
 #[derive(Clone, Debug)]
 pub struct KeyParts(Sha256);
+
+/// 64 hexadecimal digits.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl Key {
     /// Starts the key of a result of `step` that is the same whichever version of the program makes it.
@@ -112,6 +120,12 @@ impl Cache {
     /// Starts the key of a result that only the same program takes again.
     pub fn key(&self, step: &str) -> KeyParts {
         Key::of(step).with(&self.maker)
+    }
+
+    /// Whether there is a result of `key`. It may turn out not to be whole when it is taken.
+    pub fn has(&self, key: &Key) -> bool {
+        let path = self.dir.as_ref().map(|dir| dir.join(&key.0));
+        path.is_some_and(|path| path.exists())
     }
 
     /// The result of `key`, if there is one and it is whole.

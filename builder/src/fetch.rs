@@ -32,6 +32,17 @@ pub struct Item {
     pub sha256: String,
 }
 
+impl Item {
+    /// The same without where it is.
+    pub fn named(&self) -> Named {
+        Named {
+            name: self.name.clone(),
+            size: self.size,
+            sha256: self.sha256.clone(),
+        }
+    }
+}
+
 /// What a fetch did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {

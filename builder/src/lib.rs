@@ -6,7 +6,7 @@
 //! Profile -resolve-> Lock -fetch-> Blobs -assemble-> Tree -format-> file system images -plan-> DiskPlan -write-> artifact
 //! ```
 //!
-//! Only `lock` and `fetch` touch the network. `build` starts no process and needs no privilege, and is a
+//! Only `lock` and `fetch` touch the network, and `build` where a remote store is named. `build` starts no process and needs no privilege, and is a
 //! function of profile, lock, blobs and overlays.
 
 pub mod artifact;
@@ -36,6 +36,7 @@ pub mod progress;
 pub mod rebuild;
 pub mod reference;
 pub mod registry;
+pub mod remote;
 pub mod rewrite;
 pub mod rootfs;
 mod scratch;

@@ -59,6 +59,7 @@ pub fn rebuild(path: &Path, sources: &Sources<'_>) -> anyhow::Result<()> {
         lock: &lock,
         arch: manifest.arch,
         store: sources.store,
+        remote: None,
         cache: &Cache::none(),
         firstboot: sources.firstboot,
         seed: seed.as_deref(),

@@ -66,6 +66,11 @@ pub fn is_refusal(error: &anyhow::Error) -> bool {
     denied || error.is::<Refused>()
 }
 
+/// Whether a registry has answered that there is no such thing.
+pub fn is_absent(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(TransportError::NotFound(_)))
+}
+
 impl Registry {
     /// The registry at `url`, such as `https://registry.k8s.io` or `http://127.0.0.1:5000`. A path of the URL goes
     /// before the names of repositories, as caches like Harbor's want it, unless it ends in `/v2`.
@@ -169,13 +174,14 @@ impl Registry {
             return partial.discard();
         }
         let resumed = partial.len > 0;
-        self.download(
-            repository,
-            blob,
-            (&partial.file, &mut partial.len),
-            what,
-            progress,
-        )?;
+        let to = (&partial.file, &mut partial.len);
+        if let Err(error) = self.download(repository, blob, to, what, progress) {
+            // What never began leaves nothing to go on from.
+            if partial.len == 0 {
+                partial.discard()?;
+            }
+            return Err(error);
+        }
         match partial.commit(blob.size, what) {
             // What was there came from another run or another mirror, and need not have been good.
             Err(error) if resumed && error.is::<WrongBytes>() => {
@@ -372,7 +378,7 @@ fn restart(mut file: &File, len: &mut u64) -> io::Result<()> {
 fn found<T>(answer: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
     match answer {
         Ok(value) => Ok(Some(value)),
-        Err(error) if matches!(error.downcast_ref(), Some(TransportError::NotFound(_))) => Ok(None),
+        Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -89,6 +89,12 @@ impl Store {
         digest::is_sha256(sha256) && meta().is_ok_and(|meta| meta.is_file() && meta.len() == size)
     }
 
+    /// Whether neither a bundle nor the folder has such a blob.
+    pub fn lacks(&self, sha256: &str, size: u64) -> bool {
+        let carried = || self.bundles.iter().any(|b| b.blob(sha256).is_some());
+        !self.has(sha256, size) && !carried()
+    }
+
     /// Opens a blob and verifies all of it; `what` names it in messages.
     pub fn open_verified(&self, sha256: &str, what: &str) -> anyhow::Result<File> {
         check(sha256)?;

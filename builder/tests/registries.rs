@@ -204,6 +204,7 @@ fn a_login_opens_a_real_registry_and_shows_nowhere() {
         Setup {
             tls: true,
             login: true,
+            ..Setup::default()
         },
     ) else {
         return;
@@ -266,8 +267,8 @@ fn a_credential_helper_is_asked_when_a_registry_asks() {
     let Some(registry) = docker_registry(
         test,
         Setup {
-            tls: false,
             login: true,
+            ..Setup::default()
         },
     ) else {
         return;

@@ -133,17 +133,31 @@ fn manifest<'a>(files: impl Iterator<Item = &'a PlannedFile>) -> PlannedManifest
         layer["annotations"] = json!({TITLE: file.name});
         layer
     };
-    let (empty, bytes) = EMPTY;
     planned(
         MANIFEST,
-        &json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "artifactType": ARTIFACT_TYPE,
-            "config": descriptor(empty, &digest::sha256(bytes), bytes.len() as u64),
-            "layers": files.map(layer).collect::<Vec<_>>(),
-        }),
+        &artifact_manifest(ARTIFACT_TYPE, files.map(layer).collect()),
     )
+}
+
+/// The manifest of an artifact of that type: an empty config, and these descriptors.
+fn artifact_manifest(artifact_type: &str, layers: Vec<Value>) -> Value {
+    let (empty, bytes) = EMPTY;
+    json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": artifact_type,
+        "config": descriptor(empty, &digest::sha256(bytes), bytes.len() as u64),
+        "layers": layers,
+    })
+}
+
+impl PlannedManifest {
+    /// The manifest of an artifact of another type than an image's: one layer for each descriptor.
+    pub(crate) fn of(artifact_type: &str, layers: Vec<Value>, annotations: &Value) -> Self {
+        let mut manifest = artifact_manifest(artifact_type, layers);
+        manifest["annotations"] = annotations.clone();
+        planned(MANIFEST, &manifest)
+    }
 }
 
 fn index(manifests: &[(Arch, PlannedManifest)]) -> PlannedManifest {
@@ -174,7 +188,8 @@ fn planned(media_type: &'static str, value: &Value) -> PlannedManifest {
     }
 }
 
-fn descriptor(media_type: &str, sha256: &str, size: u64) -> Value {
+/// What a manifest says of a blob.
+pub(crate) fn descriptor(media_type: &str, sha256: &str, size: u64) -> Value {
     json!({"mediaType": media_type, "digest": format!("sha256:{sha256}"), "size": size})
 }
 

@@ -71,6 +71,9 @@ pub enum ArtifactReferenceError {
     /// A digest where only a tag makes sense.
     #[error("reference {0:?}: the digest follows from what is pushed, so name a tag alone")]
     DigestToPush(String),
+    /// A tag or a digest where a whole repository is meant.
+    #[error("reference {0:?}: name a repository, without a tag or a digest")]
+    MoreThanRepository(String),
 }
 
 impl ArtifactReference {
@@ -79,6 +82,26 @@ impl ArtifactReference {
     /// # Errors
     /// [`ArtifactReferenceError`] says which part is wrong.
     pub fn parse(text: &str) -> Result<Self, ArtifactReferenceError> {
+        let reference = Self::parse_any(text)?;
+        match (&reference.tag, &reference.digest) {
+            (None, None) => Err(ArtifactReferenceError::Nothing(text.to_owned())),
+            _ => Ok(reference),
+        }
+    }
+
+    /// Parses a repository, of which nothing in particular is named.
+    ///
+    /// # Errors
+    /// [`ArtifactReferenceError`] says which part is wrong.
+    pub fn parse_repository(text: &str) -> Result<Self, ArtifactReferenceError> {
+        let reference = Self::parse_any(text)?;
+        match (&reference.tag, &reference.digest) {
+            (None, None) => Ok(reference),
+            _ => Err(ArtifactReferenceError::MoreThanRepository(text.to_owned())),
+        }
+    }
+
+    fn parse_any(text: &str) -> Result<Self, ArtifactReferenceError> {
         use ArtifactReferenceError as E;
         let whole = || text.to_owned();
         if let Some((scheme, _)) = text.split_once("://") {
@@ -122,9 +145,6 @@ impl ArtifactReference {
         }
         if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
             return Err(E::Tag(whole(), tag.to_owned()));
-        }
-        if tag.is_none() && digest.is_none() {
-            return Err(E::Nothing(whole()));
         }
         Ok(ArtifactReference {
             registry: registry.to_owned(),
@@ -300,6 +320,17 @@ mod tests {
             "image",
             Some("v1"),
         );
+    }
+
+    #[test]
+    fn a_repository_has_neither_tag_nor_digest() {
+        let parse = ArtifactReference::parse_repository;
+        let found = parse("registry.example:5000/team/store").unwrap();
+        assert_eq!(found.to_string(), "registry.example:5000/team/store");
+        for text in ["a.b/c:v1".to_owned(), format!("a.b/c@{DIGEST}")] {
+            assert_eq!(parse(&text), Err(E::MoreThanRepository(text.clone())));
+        }
+        assert_eq!(parse("c"), Err(E::Registry("c".to_owned())));
     }
 
     #[test]

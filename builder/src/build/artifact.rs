@@ -51,19 +51,13 @@ impl<'a> Disk<'a> {
         sector_size: SectorSize,
         out: &Path,
     ) -> anyhow::Result<Self> {
-        // The two kinds do not boot in place of each other, and may well be in one folder.
-        let kind = match sector_size {
-            SectorSize::B512 => "",
-            SectorSize::B4096 => "-4k",
-        };
         let format = match plan.purpose {
             Purpose::Installed => Format::Raw,
             Purpose::Medium => Format::Iso,
         };
-        let path = out.join(format!(
-            "seedbed-{}-{}{kind}.{format}",
-            inputs.profile.name, inputs.arch
-        ));
+        let profile = &inputs.profile.name;
+        let name = outputs::file_name(profile, inputs.arch, sector_size, format);
+        let path = out.join(name);
         let raw = Unfinished::create(&path)?;
         raw.file()
             .set_len(plan.size)
@@ -295,6 +289,7 @@ impl<'a> Disk<'a> {
             arch: self.inputs.arch.to_string(),
             outputs: outputs::write(self.raw, medium, formats, &identity, stages)?,
             unchanged: false,
+            taken_from: None,
             root_hash: String::new(),
             store_hash: String::new(),
             bytes: self.bytes,

@@ -12,6 +12,7 @@ use super::stages::Stages;
 use crate::digest;
 use crate::output::Unfinished;
 use anyhow::{Context, bail};
+use contract::partition::Arch;
 use formats::disk::Disk;
 use formats::gpt::SectorSize;
 use rayon::prelude::*;
@@ -83,14 +84,37 @@ pub(super) fn write(
     let paths = results.iter().map(|out| out.path().to_owned());
     let digests: BTreeMap<PathBuf, String> = paths.zip(digests).collect();
     stages.done("digests");
+    publish(results, &digests)?;
+    stages.done("sync");
+    Ok(digests)
+}
+
+/// Gives all results their names, with their digests beside them.
+pub(super) fn publish(
+    results: Vec<Unfinished>,
+    digests: &BTreeMap<PathBuf, String>,
+) -> anyhow::Result<()> {
     let sums = sums::Sums::open(digests.keys())?;
-    sums.forget(&digests)?;
+    sums.forget(digests)?;
     for out in results {
         out.finish()?;
     }
-    sums.record(&digests)?;
-    stages.done("sync");
-    Ok(digests)
+    sums.record(digests)
+}
+
+/// How the file of a disk in `format` is called.
+pub(super) fn file_name(
+    profile: &str,
+    arch: Arch,
+    sector_size: SectorSize,
+    format: Format,
+) -> String {
+    // The two kinds do not boot in place of each other, and may well be in one folder.
+    let kind = match sector_size {
+        SectorSize::B512 => "",
+        SectorSize::B4096 => "-4k",
+    };
+    format!("seedbed-{profile}-{arch}{kind}.{format}")
 }
 
 fn digest_of(out: &Unfinished) -> anyhow::Result<String> {
@@ -102,7 +126,7 @@ fn digest_of(out: &Unfinished) -> anyhow::Result<String> {
 }
 
 /// The ranges of a sparse file that hold data, ascending.
-fn data_extents(file: &File) -> io::Result<Vec<Range<u64>>> {
+pub(super) fn data_extents(file: &File) -> io::Result<Vec<Range<u64>>> {
     let size = file.metadata()?.len();
     let seek = |whence| match rustix::fs::seek(file, whence) {
         Ok(offset) => Ok(Some(offset)),

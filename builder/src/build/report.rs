@@ -16,6 +16,9 @@ pub struct Report {
     pub arch: String,
     /// Whether an earlier build had written all of it, from the same inputs.
     pub unchanged: bool,
+    /// The remote store that all of it came from, if it was not built here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<String>,
     /// Files written, each with its SHA-256.
     pub outputs: BTreeMap<PathBuf, String>,
     /// Root hash of the operating system.
@@ -48,6 +51,9 @@ impl fmt::Display for Report {
             .iter()
             .map(|(stage, took)| format!("{stage} {took:.1} s"))
             .collect();
+        if let Some(place) = &self.taken_from {
+            writeln!(f, "not built here: taken from remote store {place}")?;
+        }
         writeln!(
             f,
             "{}took {:.1} s: {}",

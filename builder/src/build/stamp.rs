@@ -1,7 +1,7 @@
 //! Whether everything that a build would write is there already, made of the same inputs.
 
 use super::{Built, Request, open};
-use crate::cache::{Cache, Key};
+use crate::cache::{Cache, Key, KeyParts};
 use crate::overlay;
 use anyhow::Context;
 use formats::cpio;
@@ -45,26 +45,8 @@ impl Stamp {
             out,
         );
         // A key is compared only with keys that this very program made, so any complete rendering will do.
-        let mut key = request.cache.key("build").with(lock_digest);
-        key = key.with(format!("{settings:?}"));
-        let parts = request.profile.parts(request.arch);
-        for dir in parts.overlays.iter().chain(&parts.initrd_overlays) {
-            key = key.with(folder(dir)?);
-        }
-        for path in &parts.certificates {
-            let reading = || format!("reading certificate {}", path.display());
-            key = key.with(fs::read(path).with_context(reading)?);
-        }
-        let reading = || format!("reading {}", request.firstboot.display());
-        key = key
-            .with_content(&open(request.firstboot)?)
-            .with_context(reading)?;
-        if let Some(seed) = request.seed {
-            key = key.with(fs::read(seed).with_context(|| format!("reading {}", seed.display()))?);
-        }
-        for input in request.secure_boot.iter().flat_map(|by| by.inputs()) {
-            key = key.with(input);
-        }
+        let key = request.cache.key("build").with(lock_digest);
+        let key = with_files(request, key.with(format!("{settings:?}")))?;
         Ok(Stamp(key.key()))
     }
 
@@ -101,6 +83,38 @@ impl Stamp {
         })?;
         Ok(())
     }
+}
+
+/// The key of a build's outputs, wherever profile and outputs are: hosts that share results agree on it. Every path in the
+/// profile stands for what is there, and the profile's text for the rest.
+pub(super) fn shared_key(request: &Request<'_>, lock_digest: &str) -> anyhow::Result<Key> {
+    let key = request.cache.key("shared outputs").with(lock_digest);
+    let settings = (request.arch, &request.formats, request.sector_size);
+    let key = key.with(&request.profile.digest);
+    Ok(with_files(request, key.with(format!("{settings:?}")))?.key())
+}
+
+/// Adds every input that no digest stands for.
+fn with_files(request: &Request<'_>, mut key: KeyParts) -> anyhow::Result<KeyParts> {
+    let parts = request.profile.parts(request.arch);
+    for dir in parts.overlays.iter().chain(&parts.initrd_overlays) {
+        key = key.with(folder(dir)?);
+    }
+    for path in &parts.certificates {
+        let reading = || format!("reading certificate {}", path.display());
+        key = key.with(fs::read(path).with_context(reading)?);
+    }
+    let reading = || format!("reading {}", request.firstboot.display());
+    key = key
+        .with_content(&open(request.firstboot)?)
+        .with_context(reading)?;
+    if let Some(seed) = request.seed {
+        key = key.with(fs::read(seed).with_context(|| format!("reading {}", seed.display()))?);
+    }
+    for input in request.secure_boot.iter().flat_map(|by| by.inputs()) {
+        key = key.with(input);
+    }
+    Ok(key)
 }
 
 impl State {

@@ -2,6 +2,7 @@
 
 use super::artifact::{Disk, Verified};
 use super::{Inputs, contents, member};
+use crate::cache::{Cache, Key};
 use crate::contents::ContainerImage;
 use crate::images::compose;
 use crate::images::layers;
@@ -11,7 +12,7 @@ use crate::lock::{ComposedImage, PulledImage};
 use crate::rootfs;
 use crate::store::Store;
 use anyhow::Context;
-use contract::partition::Role;
+use contract::partition::{Arch, Role};
 use contract::paths;
 use formats::tree::{Content, Kind, Metadata, Node, Tree};
 use serde::{Deserialize, Serialize};
@@ -37,9 +38,7 @@ pub(super) fn write(
     store: &Store,
     disk: &Disk<'_>,
 ) -> anyhow::Result<Written> {
-    let key = inputs.cache.key("store partition");
-    let key = key.with(&inputs.lock_digest).with(inputs.arch.as_str());
-    let key = key.key();
+    let key = key(inputs.cache, &inputs.lock_digest, inputs.arch);
     if let Some(kept) = inputs.cache.get(&key) {
         return write_kept(&kept, disk).context("writing the STORE partition as it was kept");
     }
@@ -67,6 +66,12 @@ pub(super) fn write(
         })?;
     }
     Ok(written)
+}
+
+/// The key of the partition that the lock with this digest gives.
+pub(super) fn key(cache: &Cache, lock_digest: &str, arch: Arch) -> Key {
+    let key = cache.key("store partition");
+    key.with(lock_digest).with(arch.as_str()).key()
 }
 
 fn write_kept(kept: &Content, disk: &Disk<'_>) -> anyhow::Result<Written> {

@@ -1,10 +1,12 @@
 //! The command line, declared. Its help text is the reference that `docs/cli.md` is generated from.
 
 pub mod keys;
+pub mod remote;
 
 use crate::build;
 use crate::cli::arch::{ArchArg, FirstbootArg};
 use crate::cli::args::keys::{AddonArgs, EnrollArg, KeysCommand, SignerArgs};
+use crate::cli::args::remote::{RemoteArgs, ResultsArgs};
 use crate::rewrite::Rule;
 use anyhow::Context;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -159,6 +161,9 @@ pub struct FetchArgs {
     /// Where blobs are kept.
     #[command(flatten)]
     pub store: StoreArgs,
+    /// The team's store. What comes from a source is sent there.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
     /// Print one JSON object for each finished item.
     #[arg(long)]
     pub json: bool,
@@ -211,7 +216,7 @@ pub struct BuildArgs {
     /// was made after, in any order.
     #[arg(long, value_name = "FILE", conflicts_with = "profile")]
     pub bundle: Vec<PathBuf>,
-    /// Make no connection and ask no name server. A build never does; this says so in a script.
+    /// Make no connection and ask no name server. A build without --remote-store never does; this says so in a script.
     #[arg(long)]
     pub offline: bool,
     /// What to write.
@@ -230,6 +235,12 @@ pub struct BuildArgs {
     /// Where blobs are kept.
     #[command(flatten)]
     pub store: StoreArgs,
+    /// The team's store.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+    /// Results in the team's store.
+    #[command(flatten)]
+    pub results: ResultsArgs,
     /// What builds made before [default: seedbed/build below the user's cache folder].
     #[arg(long, value_name = "DIR", env = "SEEDBED_CACHE")]
     pub cache: Option<PathBuf>,

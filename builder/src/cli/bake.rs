@@ -15,6 +15,7 @@ use crate::lock::{self, Lock};
 use crate::profile::{self, Profile};
 use crate::progress::{Mode, Progress, size};
 use crate::registry::credentials::Credentials;
+use crate::remote::RemoteStore;
 use crate::rewrite::Rewrites;
 use crate::secure_boot::SecureBoot;
 use crate::source::{Places, Sources};
@@ -70,16 +71,48 @@ pub(super) fn fetch(args: FetchArgs) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let sources = locate(&profile, args.places)?;
     let mode = Mode::choose(args.json);
-    let items = fetch::plan(&lock, &chosen);
-    let transport = transport(&profile, &sources)?;
-    let summary = fetch::fetch(&items, &sources, &transport, &store, mode)?;
-    let registries = Registries::new(&sources, &transport, Credentials::from_environment());
-    fetch_images(&lock, &profile, &chosen, &registries, &store, mode)?;
-    if !args.json {
-        let (fetched, items, bytes) = (summary.fetched, summary.items, size(summary.bytes));
-        println!("{fetched} of {items} blobs fetched ({bytes}); the rest was in the store");
+    let remote = args.remote.remote_store.as_ref();
+    let remote = remote.map(|place| RemoteStore::open(place, &profile, mode));
+    let remote = remote.transpose()?;
+    let all = fetch::everything(&lock, &chosen);
+    if let Some(remote) = &remote {
+        let taken = remote.take(&all, &store);
+        if !args.json {
+            println!("{}", taken.told(remote.place()));
+        }
+    }
+    // Where everything is there, sources need no place.
+    if remote.is_none()
+        || all
+            .iter()
+            .any(|named| !store.has(&named.sha256, named.size))
+    {
+        let sources = locate(&profile, args.places)?;
+        let items = fetch::plan(&lock, &chosen);
+        let transport = transport(&profile, &sources)?;
+        let summary = fetch::fetch(&items, &sources, &transport, &store, mode)?;
+        let registries = Registries::new(&sources, &transport, Credentials::from_environment());
+        fetch_images(&lock, &profile, &chosen, &registries, &store, mode)?;
+        if !args.json {
+            let (fetched, items, bytes) = (summary.fetched, summary.items, size(summary.bytes));
+            println!("{fetched} of {items} blobs fetched ({bytes}); the rest was in the store");
+        }
+    }
+    if let Some(remote) = &remote {
+        let digest = lock::digest(&lock);
+        for arch in chosen {
+            let kept = remote.keep(
+                (&profile.name, &digest),
+                arch,
+                &fetch::everything(&lock, &[arch]),
+                &store,
+            );
+            if !args.json && kept.blobs > 0 {
+                let (blobs, bytes, place) = (kept.blobs, size(kept.bytes), remote.place());
+                println!("{blobs} blobs for {arch} sent to {place} ({bytes})");
+            }
+        }
     }
     Ok(())
 }
@@ -141,6 +174,12 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
         .into_iter()
         .map(|arch| Ok((arch, arch::firstboot(arch, &args.firstboot)?)))
         .collect::<anyhow::Result<Vec<_>>>()?;
+    let remote = args.remote.remote_store.as_ref().filter(|_| !args.offline);
+    let remote = remote.map(|place| {
+        let opened = RemoteStore::open(place, &profile, Mode::choose(false))?;
+        opened.sharing(args.results.remote_store_results.into())
+    });
+    let remote = remote.transpose()?;
     let cache = match (args.no_cache, args.cache) {
         (true, _) => Cache::none(),
         (false, Some(dir)) => Cache::open(&dir)?,
@@ -160,6 +199,7 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
             lock: &lock,
             arch: *arch,
             store: &store,
+            remote: remote.as_ref(),
             cache: &cache,
             firstboot,
             seed: args.seed.as_deref(),

@@ -26,6 +26,14 @@ pub enum Bytes<'a> {
     File(&'a Path, u64),
 }
 
+/// Whether a registry has answered that nobody may write to it.
+pub fn is_read_only(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(TransportError::Status { status: 405, .. })
+    )
+}
+
 impl Registry {
     /// Whether `repository` has the blob.
     ///

@@ -72,6 +72,25 @@ impl Access {
         })
     }
 
+    /// What the registry at `url` needs, which no source is at: the authorities that are trusted there, those of a
+    /// source of `profile` that is called as the registry is among them.
+    pub fn of_registry(profile: &Profile, host: &str, url: &str) -> anyhow::Result<Self> {
+        let parsed = Url::parse(url).with_context(|| format!("{} is no URL", shown(url)))?;
+        let mut authorities = certs_d(&parsed)?;
+        let own = profile.sources.get(host).and_then(|s| s.ca.clone());
+        authorities.extend(own.map(PathBuf::from));
+        Ok(Access {
+            places: vec![Place {
+                name: host.to_owned(),
+                origin: parsed.origin().ascii_serialization(),
+                path: String::new(),
+                authorities,
+                headers: BTreeMap::new(),
+            }],
+            logins: Vec::new(),
+        })
+    }
+
     /// The authorities that are trusted beside the host's, by origin.
     pub(super) fn certificates(&self) -> anyhow::Result<BTreeMap<String, Vec<Certificate>>> {
         let mut found: BTreeMap<String, Vec<Certificate>> = BTreeMap::new();

@@ -33,6 +33,8 @@ pub struct Setup {
     pub tls: bool,
     /// With a user name and a password.
     pub login: bool,
+    /// So that nobody may write.
+    pub read_only: bool,
 }
 
 impl DockerRegistry {
@@ -49,8 +51,9 @@ impl DockerRegistry {
         let address = format!("127.0.0.1:{port}");
         let path = |name: &str| dir.path().join(name).display().to_string();
         let mut config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp:\n  addr: {address}\n",
-            path("data")
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}, maintenance: {{readonly: {{enabled: {}}}}}}}\nhttp:\n  addr: {address}\n",
+            path("data"),
+            setup.read_only
         );
         let mut authority = None;
         if setup.tls {
@@ -139,7 +142,7 @@ impl DockerRegistry {
     }
 
     /// Stores a blob in a repository.
-    fn put_blob(&self, repository: &str, sha256: &str, bytes: Vec<u8>) {
+    pub fn put_blob(&self, repository: &str, sha256: &str, bytes: Vec<u8>) {
         let begun = self.request("POST", &format!("/v2/{repository}/blobs/uploads/"));
         let begun = begun.send().unwrap();
         assert_eq!(begun.status(), StatusCode::ACCEPTED);
@@ -185,6 +188,24 @@ impl DockerRegistry {
             "{}",
             answer.text().unwrap()
         );
+    }
+
+    /// Clears up as its administrator does: what no manifest names is gone then.
+    pub fn collect_garbage(&self) {
+        let program = std::fs::read_link(format!("/proc/{}/exe", self.child.id())).unwrap();
+        let collected = Command::new(program)
+            .arg("garbage-collect")
+            .arg(self.dir.path().join("config.yml"))
+            .env_clear()
+            .output()
+            .unwrap();
+        assert!(collected.status.success(), "{collected:?}");
+    }
+
+    /// Where the server keeps a blob.
+    pub fn blob(&self, sha256: &str) -> std::path::PathBuf {
+        let blobs = self.dir.path().join("data/docker/registry/v2/blobs/sha256");
+        blobs.join(&sha256[..2]).join(sha256).join("data")
     }
 
     /// The folder that is the server's own.
