@@ -18,6 +18,7 @@ use builder::digest;
 use builder::images::reference::Reference;
 use isolated::{calls, can_unshare, isolated, traced};
 use loopback::command::{refuse, seedbed, seedbed_after, succeed};
+use loopback::docker_registry::{DockerRegistry, Setup};
 use loopback::machine::small_machine;
 use loopback::registry;
 use loopback::small::Small;
@@ -391,6 +392,34 @@ fn a_bundle_since_its_own_lock_holds_no_blobs() {
     let mut import = seedbed(site.home.path());
     succeed(import.args(["fetch", "--bundle"]).arg(&all));
     succeed(&mut site.build(&[&alone]));
+    assert_eq!(digests(&site.out()), expected);
+}
+
+/// The profile and its lock travel as one small file, and a registry has the rest.
+#[test]
+fn a_bundle_without_blobs_builds_from_a_remote_store() {
+    let Some(registry) = DockerRegistry::start(Setup::default()) else {
+        let test = "a_bundle_without_blobs_builds_from_a_remote_store";
+        return support::skip(test, "docker-registry is not installed");
+    };
+    let small = machine();
+    let expected = ordinary(&small);
+    let lock = small.lock_path();
+    let alone = bundle(&small, "alone.tar", &["--since", lock.to_str().unwrap()]);
+    let site = Site::new(&small);
+    let from_registry = |place: &str| {
+        let mut build = seedbed(site.home.path());
+        build.args(["build", "--remote-store", place, "--bundle"]);
+        build.arg(&alone).arg("--out").arg(site.out());
+        build.arg("--firstboot").arg(&site.firstboot);
+        build
+    };
+    let place = format!("{}/team/store", registry.host());
+    refuse(&mut from_registry(&place), &["is not in the store"]);
+    let mut fill = seedbed(small.dir.path());
+    fill.args(["fetch", "--remote-store", &place]);
+    succeed(fill.arg(small.profile()));
+    succeed(&mut from_registry(&place));
     assert_eq!(digests(&site.out()), expected);
 }
 
