@@ -6,8 +6,8 @@
 //! Profile -resolve-> Lock -fetch-> Blobs -assemble-> Tree -format-> file system images -plan-> DiskPlan -write-> artifact
 //! ```
 //!
-//! Only `lock` and `fetch` touch the network, and `build` where a remote store is named. `build` starts no process and needs no privilege, and is a
-//! function of profile, lock, blobs and overlays.
+//! Only `lock` and `fetch` touch the network, and `build` where a remote store is named. `build` starts no process and
+//! needs no privilege, and is a function of profile, lock, blobs and overlays.
 
 pub mod artifact;
 pub mod blobs;

@@ -42,8 +42,9 @@ pub struct Registry {
     host: String,
     /// Where it is, for comparison: nobody else is shown a login.
     home: Url,
-    /// What lets us in, by repository.
-    tokens: Mutex<BTreeMap<String, HeaderValue>>,
+    /// What lets us in, by repository, and whether to write: some registries refuse who writes with what was given for
+    /// reading, and do not ask again.
+    tokens: Mutex<BTreeMap<(String, bool), HeaderValue>>,
     /// Until when the registry wants to be left alone.
     quiet: Mutex<Option<Instant>>,
 }
@@ -254,7 +255,9 @@ impl Registry {
         ask: &Ask<'_>,
     ) -> anyhow::Result<Result<Response, TransportError>> {
         self.be_quiet();
-        let known = lock(&self.tokens).get(repository).cloned();
+        let writes = !matches!(ask.method, Method::GET | Method::HEAD);
+        let door = (repository.to_owned(), writes);
+        let known = lock(&self.tokens).get(&door).cloned();
         let response = match self.send(ask, known.as_ref()) {
             Ok(response) => response,
             Err(error) => return Ok(Err(error)),
@@ -264,15 +267,14 @@ impl Registry {
         if response.status() != 401 || away(&response) {
             return Ok(Ok(response));
         }
-        let writes = !matches!(ask.method, Method::GET | Method::HEAD);
-        let door = Door {
+        let (token, origin) = Door {
             transport: &self.transport,
             credentials: &self.credentials,
             host: &self.host,
             repository,
             writes,
-        };
-        let (token, origin) = door.open(&response)?;
+        }
+        .open(&response)?;
         let response = self.send(ask, Some(&token));
         if let Ok(response) = &response
             && matches!(response.status().as_u16(), 401 | 403)
@@ -287,7 +289,7 @@ impl Registry {
             }
             .into());
         }
-        lock(&self.tokens).insert(repository.to_owned(), token);
+        lock(&self.tokens).insert(door, token);
         Ok(response)
     }
 

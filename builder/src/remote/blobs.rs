@@ -121,8 +121,20 @@ impl RemoteStore {
         let tag = format!("lock-{short}-{arch}");
         let manifest = manifest((profile, lock_digest), arch, blobs);
         let mut kept = Kept::default();
-        if self.reads.too_many() || self.is_kept(&tag, &manifest, blobs) {
+        if self.reads.too_many() {
             return kept;
+        }
+        match self.is_kept(&tag, &manifest, blobs) {
+            Ok(false) => {}
+            Ok(true) => return kept,
+            Err(error) => {
+                self.unread(
+                    &format!("reading the manifest {tag}"),
+                    &error,
+                    "nothing is sent",
+                );
+                return kept;
+            }
         }
         let total = blobs.iter().map(|named| named.size).sum();
         let progress = Progress::new(self.mode, "share", blobs.len(), total);
@@ -171,23 +183,19 @@ impl RemoteStore {
     }
 
     /// Whether the manifest is there, and nothing that it names turned out to be missing.
-    fn is_kept(&self, tag: &str, manifest: &PlannedManifest, blobs: &[Named]) -> bool {
+    fn is_kept(
+        &self,
+        tag: &str,
+        manifest: &PlannedManifest,
+        blobs: &[Named],
+    ) -> anyhow::Result<bool> {
         let absent = lock(&self.absent);
         if blobs.iter().any(|named| absent.contains(&named.sha256)) {
-            return false;
+            return Ok(false);
         }
         drop(absent);
-        match self.registry.manifest(self.repository(), tag) {
-            Ok(found) => found.is_some_and(|found| found.sha256 == manifest.sha256),
-            Err(error) => {
-                self.unread(
-                    &format!("reading the manifest {tag}"),
-                    &error,
-                    "it is written",
-                );
-                false
-            }
-        }
+        let found = self.registry.manifest(self.repository(), tag)?;
+        Ok(found.is_some_and(|found| found.sha256 == manifest.sha256))
     }
 
     pub(super) fn put(&self, tag: &str, manifest: &PlannedManifest) -> anyhow::Result<()> {

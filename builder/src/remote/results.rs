@@ -23,7 +23,7 @@ use formats::seekable_zstd;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
 
@@ -144,7 +144,7 @@ impl RemoteStore {
         let blob = blob.with_context(|| format!("{name} is not in it"))?;
         let packed = self.blob(blob, name, scratch)?;
         let unpacking = || format!("unpacking {name}");
-        let plain = zstd::Decoder::new(BufReader::with_capacity(CHUNK, packed));
+        let plain = zstd::Decoder::new(packed);
         // One byte more tells that there are more.
         let plain = plain.with_context(unpacking)?.take(size.saturating_add(1));
         let (found, len) = write_sparse(plain, out.file()).with_context(unpacking)?;
