@@ -10,7 +10,10 @@ KUBE := $(CACHE)/kube
 OUT ?= out
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 HOST := x86_64-unknown-linux-gnu
-SEEDBED := $(TARGET)/release/seedbed
+# Programs that run wherever they are copied to, in a container with nothing else, too.
+STATIC := RUSTFLAGS="-C target-feature=+crt-static"
+RELEASE := --release --locked --target $(HOST)
+SEEDBED := $(TARGET)/$(HOST)/release/seedbed
 FIRSTBOOT := $(TARGET)/$(HOST)/release/firstboot
 IMAGE := $(OUT)/seedbed-demo-amd64.raw
 KUBECTL := $(KUBE)/release/v1.20.2/bin/linux/amd64/kubectl
@@ -32,16 +35,21 @@ export SEEDBED_KUBE := $(KUBE)
 
 .PHONY: demo
 demo: image ## Bake the demo image, boot it, and wait for Ready
-	cargo run -q --release -p seedbed-qemu-tests --bin seedbed-demo -- --image $(IMAGE) --seedbed $(SEEDBED) --kubectl $(KUBECTL)
+	$(TARGET)/$(HOST)/release/seedbed-demo --image $(IMAGE) --seedbed $(SEEDBED) --kubectl $(KUBECTL)
 
 .PHONY: prerequisites
 prerequisites: ## Install what the demo and the tests need from Debian
 	scripts/prerequisites.sh
 
 .PHONY: programs
-programs: prerequisites
-	cargo build --release --locked -p seedbed-builder -p seedbed-qemu-tests
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked -p seedbed-firstboot --target $(HOST)
+programs: prerequisites ## Compile seedbed and firstboot, both static
+	$(STATIC) cargo build $(RELEASE) -p seedbed-builder -p seedbed-qemu-tests
+	$(STATIC) cargo build $(RELEASE) -p seedbed-firstboot
+
+.PHONY: builder-files
+builder-files: programs ## What profiles/builder makes a container image of, into out/builder
+	install -D -t $(OUT)/builder/amd64 $(SEEDBED) $(FIRSTBOOT)
+	install -m 0644 -t $(OUT)/builder /etc/ssl/certs/ca-certificates.crt
 
 .PHONY: kube
 kube: prerequisites ## Build Kubernetes v1.20.2 from Debian's source package, once
@@ -114,17 +122,17 @@ unit: prerequisites containerd erofs-utils grub systemd-boot
 
 .PHONY: machine
 machine: image ## The tests that need a baked image: a boot to Ready, a power cut, sticks
-	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_REQUIRE_REFEREES=1 cargo test --release --locked -p seedbed-qemu-tests --lib --test build --test closed --test machine --test medium --test sectors --test secure_boot --test seed_stick --test power_cut --test boot_to_ready -- --test-threads=1 --nocapture
+	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_REQUIRE_REFEREES=1 $(STATIC) cargo test $(RELEASE) -p seedbed-qemu-tests --lib --test build --test closed --test machine --test medium --test sectors --test secure_boot --test seed_stick --test power_cut --test boot_to_ready -- --test-threads=1 --nocapture
 
 .PHONY: test-arm64
 test-arm64: image-arm64 ## The tier of arm64: its image boots to Ready, emulated
-	SEEDBED_ARM64=1 cargo test --release --locked -p seedbed-qemu-tests --test arm64 -- --test-threads=1 --nocapture
+	SEEDBED_ARM64=1 $(STATIC) cargo test $(RELEASE) -p seedbed-qemu-tests --test arm64 -- --test-threads=1 --nocapture
 
 .PHONY: test-long
 test-long: image ## The tiers that take hours; resumable, results appended to out/long.jsonl
-	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_LONG=1 SEEDBED_LONG_RESULTS=$(abspath $(OUT))/long.jsonl cargo test --release --locked -p seedbed-qemu-tests -- --test-threads=1 --nocapture
+	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_LONG=1 SEEDBED_LONG_RESULTS=$(abspath $(OUT))/long.jsonl $(STATIC) cargo test $(RELEASE) -p seedbed-qemu-tests -- --test-threads=1 --nocapture
 	SEEDBED_REQUIRE_REFEREES=1 SEEDBED_LONG=1 cargo test --locked -p seedbed-builder --test debian_apt --test gpu_profile -- --nocapture
-	SEEDBED_LONG=1 cargo test --release --locked -p seedbed-builder --test killed -- --nocapture
+	SEEDBED_LONG=1 $(STATIC) cargo test $(RELEASE) -p seedbed-builder --test killed -- --nocapture
 
 # No part of CI: ten minutes for each of thirty targets. FUZZ_TARGETS names those to run; empty is all.
 .PHONY: fuzz

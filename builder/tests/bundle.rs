@@ -18,6 +18,7 @@ use builder::digest;
 use builder::images::reference::Reference;
 use isolated::{calls, can_unshare, isolated, traced};
 use loopback::command::{refuse, seedbed, seedbed_after, succeed};
+use loopback::docker_registry::{DockerRegistry, Setup};
 use loopback::machine::small_machine;
 use loopback::registry;
 use loopback::small::Small;
@@ -105,6 +106,16 @@ fn bundle(small: &Small, name: &str, more: &[&str]) -> PathBuf {
     let path = small.dir.path().join(name);
     succeed(small.command("bundle").arg("--out").arg(&path).args(more));
     path
+}
+
+/// The names of an archive's members, in their order.
+fn members(archive: &[u8]) -> Vec<String> {
+    let mut archive = tar::Archive::new(archive);
+    let entries = archive.entries().unwrap();
+    let path = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+        entry.unwrap().path().unwrap().display().to_string()
+    };
+    entries.map(path).collect()
 }
 
 /// Another machine: an empty home, and nothing but the programs.
@@ -288,12 +299,7 @@ fn equal_locks_give_equal_bundles() {
         "the stream is another"
     );
 
-    let mut archive = tar::Archive::new(one.as_slice());
-    let entries = archive.entries().unwrap();
-    let path = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
-        entry.unwrap().path().unwrap().display().to_string()
-    };
-    let names: Vec<String> = entries.map(path).collect();
+    let names = members(&one);
     let before_blobs: Vec<&str> = names
         .iter()
         .map(String::as_str)
@@ -361,6 +367,59 @@ fn a_bundle_since_a_lock_holds_only_what_is_new() {
     let told = succeed(&mut import);
     assert!(told.contains("blobs taken from"), "{told}");
     succeed(&mut site.build(&[&new]));
+    assert_eq!(digests(&site.out()), expected);
+}
+
+/// A bundle since its own lock is the profile and the lock alone, to go where a store has the blobs.
+#[test]
+fn a_bundle_since_its_own_lock_holds_no_blobs() {
+    let small = machine();
+    let expected = ordinary(&small);
+    let lock = small.lock_path();
+    let alone = bundle(&small, "alone.tar", &["--since", lock.to_str().unwrap()]);
+    let all = bundle(&small, "all.tar", &[]);
+    let names = members(&fs::read(&alone).unwrap());
+    assert!(names.contains(&"profile.lock".to_owned()), "{names:?}");
+    assert!(!names.iter().any(|name| name.starts_with("blobs/")));
+
+    let site = Site::new(&small);
+    let words = ["neither in the bundles nor in the store", "give the bundle"];
+    refuse(&mut site.build(&[&alone]), &words);
+    succeed(&mut site.build(&[&alone, &all]));
+    assert_eq!(digests(&site.out()), expected);
+
+    let site = Site::new(&small);
+    let mut import = seedbed(site.home.path());
+    succeed(import.args(["fetch", "--bundle"]).arg(&all));
+    succeed(&mut site.build(&[&alone]));
+    assert_eq!(digests(&site.out()), expected);
+}
+
+/// The profile and its lock travel as one small file, and a registry has the rest.
+#[test]
+fn a_bundle_without_blobs_builds_from_a_remote_store() {
+    let Some(registry) = DockerRegistry::start(Setup::default()) else {
+        let test = "a_bundle_without_blobs_builds_from_a_remote_store";
+        return support::skip(test, "docker-registry is not installed");
+    };
+    let small = machine();
+    let expected = ordinary(&small);
+    let lock = small.lock_path();
+    let alone = bundle(&small, "alone.tar", &["--since", lock.to_str().unwrap()]);
+    let site = Site::new(&small);
+    let from_registry = |place: &str| {
+        let mut build = seedbed(site.home.path());
+        build.args(["build", "--remote-store", place, "--bundle"]);
+        build.arg(&alone).arg("--out").arg(site.out());
+        build.arg("--firstboot").arg(&site.firstboot);
+        build
+    };
+    let place = format!("{}/team/store", registry.host());
+    refuse(&mut from_registry(&place), &["is not in the store"]);
+    let mut fill = seedbed(small.dir.path());
+    fill.args(["fetch", "--remote-store", &place]);
+    succeed(fill.arg(small.profile()));
+    succeed(&mut from_registry(&place));
     assert_eq!(digests(&site.out()), expected);
 }
 

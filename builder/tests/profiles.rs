@@ -188,3 +188,22 @@ fn the_shipped_profiles_are_good() {
     let list = list.collect::<Vec<_>>().join(", ");
     read("site", &[("site", &SITE.replace("../base", &list))]).unwrap();
 }
+
+/// What pods are started from is what the profile puts into the store, and bears this version.
+#[test]
+fn the_jobs_name_the_builders_image() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../profiles/builder");
+    let image = concat!("seedbed.internal/seedbed:", env!("CARGO_PKG_VERSION"));
+    let parent = folder.canonicalize().unwrap().display().to_string();
+    let site = SITE.replace("../base", &format!("../base, {parent}"));
+    let profile = read("site", &[BASE, ("site", &site)]).unwrap();
+    let images = profile.parts(Arch::Amd64).images;
+    assert!(images.iter().any(|entry| entry.name == image), "{image}");
+    assert_eq!(profile.parts(Arch::Arm64).images.len(), 1);
+    for job in ["job.yaml", "push.yaml"] {
+        let text = fs::read_to_string(folder.join(job)).unwrap();
+        let named = builder::images::list::manifest::images(&text).unwrap();
+        assert_eq!(named.len(), 1, "{job}");
+        assert_eq!(named[0].0, image, "{job}");
+    }
+}

@@ -69,6 +69,12 @@ impl Cluster {
             .map(drop)
     }
 
+    /// Creates what a file of manifests describes.
+    pub fn create(&self, manifests: &Path) -> anyhow::Result<()> {
+        self.kubectl(&["create", "-f", &manifests.to_string_lossy()])
+            .map(drop)
+    }
+
     /// The names of the nodes that are Ready.
     pub fn ready_nodes(&self) -> anyhow::Result<Vec<String>> {
         Ok(ready_nodes(&self.get(&["nodes"])?))

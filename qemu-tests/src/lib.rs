@@ -21,6 +21,7 @@ pub mod machine;
 pub mod network;
 pub mod process;
 pub mod qmp;
+pub mod registry;
 pub mod report;
 pub mod seed;
 pub mod site;

@@ -90,7 +90,7 @@ impl Spec {
     /// The port of this host that leads to the machine's `guest` port.
     pub fn forwarded(&self, guest: u16) -> anyhow::Result<u16> {
         let forwards = self.nics.iter().flat_map(|nic| match &nic.network {
-            Network::Isolated(forwards) => forwards.as_slice(),
+            Network::Isolated(forwards) | Network::Host(forwards) => forwards.as_slice(),
             Network::Segment(_) | Network::Served | Network::Unplugged => &[],
         });
         let found = forwards.into_iter().find(|forward| forward.guest == guest);

@@ -4,6 +4,9 @@ use crate::site::TAP;
 use anyhow::Context;
 use std::net::{Ipv4Addr, TcpListener};
 
+/// What machines on [`Network::Host`] call this host's loopback.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+
 /// A TCP port of this host that leads into a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
@@ -18,6 +21,8 @@ pub struct Forward {
 pub enum Network {
     /// QEMU's own DHCP server and nothing else: no way out, only the forwarded ports lead in.
     Isolated(Vec<Forward>),
+    /// The same with a way out: this host's loopback is at [`HOST`].
+    Host(Vec<Forward>),
     /// A segment that all machines with the same number share: multicast on loopback, no root needed. Every
     /// frame reaches every machine.
     Segment(u16),
@@ -46,13 +51,8 @@ impl Nic {
     /// The options of QEMU's `-netdev`, with `id` as the backend's name.
     pub fn netdev(&self, id: &str) -> String {
         match &self.network {
-            Network::Isolated(forwards) => {
-                let mut text = format!("user,id={id},restrict=on");
-                for Forward { host, guest } in forwards {
-                    text += &format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}");
-                }
-                text
-            }
+            Network::Isolated(forwards) => format!("user,id={id},restrict=on{}", listed(forwards)),
+            Network::Host(forwards) => format!("user,id={id}{}", listed(forwards)),
             Network::Segment(port) => {
                 format!("socket,id={id},mcast=230.0.0.1:{port},localaddr=127.0.0.1")
             }
@@ -65,6 +65,11 @@ impl Nic {
     pub fn mac_text(&self) -> String {
         self.mac.map(|byte| format!("{byte:02x}")).join(":")
     }
+}
+
+fn listed(forwards: &[Forward]) -> String {
+    let option = |Forward { host, guest }: &Forward| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}");
+    forwards.iter().map(option).collect()
 }
 
 /// A TCP port of loopback that nobody listens on now.
@@ -86,6 +91,10 @@ mod tests {
         }];
         let check =
             |network, expected: &str| assert_eq!(Nic::new(7, network).netdev("n0"), expected);
+        check(
+            Network::Host(forwards.clone()),
+            "user,id=n0,hostfwd=tcp:127.0.0.1:16443-:6443",
+        );
         check(
             Network::Isolated(forwards),
             "user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:16443-:6443",

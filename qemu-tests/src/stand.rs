@@ -107,6 +107,15 @@ impl Stand {
         Ok(())
     }
 
+    /// Lets the machine reach this host, at [`network::HOST`].
+    pub fn reach_host(&mut self) {
+        for nic in &mut self.spec.nics {
+            if let Network::Isolated(forwards) = &mut nic.network {
+                nic.network = Network::Host(std::mem::take(forwards));
+            }
+        }
+    }
+
     /// Gives the machine a new disk over the image, whose SEED partition holds the seed.
     pub fn seed_on_disk(&mut self) -> anyhow::Result<()> {
         let raw = self.path("seeded.raw");

@@ -80,10 +80,12 @@ impl Bundle {
 /// # Errors
 /// Several bundles are of different locks, and none was made after the others.
 pub fn newest(bundles: &[Bundle]) -> anyhow::Result<&Bundle> {
+    // One that was made since its own lock has no blobs, and is as new as those that have them.
     let replaced: BTreeSet<&str> = bundles
         .iter()
-        .filter_map(|bundle| bundle.index.since.as_deref())
-        .filter(|since| bundles.iter().any(|b| b.index.lock == **since))
+        .filter_map(|bundle| Some((bundle.index.lock.as_str(), bundle.index.since.as_deref()?)))
+        .filter(|(lock, since)| lock != since && bundles.iter().any(|b| b.index.lock == **since))
+        .map(|(_, since)| since)
         .collect();
     let heads = bundles
         .iter()

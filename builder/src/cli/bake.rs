@@ -15,7 +15,7 @@ use crate::lock::{self, Lock};
 use crate::profile::{self, Profile};
 use crate::progress::{Mode, Progress, size};
 use crate::registry::credentials::Credentials;
-use crate::remote::RemoteStore;
+use crate::remote::{Place, RemoteStore};
 use crate::rewrite::Rewrites;
 use crate::secure_boot::SecureBoot;
 use crate::source::{Places, Sources};
@@ -154,6 +154,7 @@ fn fetch_images(
 }
 
 pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
+    let remote = args.remote.remote_store.as_ref().filter(|_| !args.offline);
     let Inputs {
         profile,
         lock,
@@ -164,6 +165,7 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
         &args.bundle,
         &args.arch,
         open_store(args.store)?,
+        remote,
     )?;
     // Of all architectures, before the first of them takes its time.
     let chosen = arch::chosen(&profile, &args.arch)?;
@@ -174,7 +176,6 @@ pub(super) fn build(args: BuildArgs) -> anyhow::Result<()> {
         .into_iter()
         .map(|arch| Ok((arch, arch::firstboot(arch, &args.firstboot)?)))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let remote = args.remote.remote_store.as_ref().filter(|_| !args.offline);
     let remote = remote.map(|place| {
         let opened = RemoteStore::open(place, &profile, Mode::choose(false))?;
         opened.sharing(args.results.remote_store_results.into())
@@ -242,9 +243,10 @@ fn inputs(
     bundles: &[PathBuf],
     named: &[ArchArg],
     store: Store,
+    remote: Option<&Place>,
 ) -> anyhow::Result<Inputs> {
     let Some(folder) = folder else {
-        return bundle::open(bundles, named, store);
+        return bundle::open(bundles, named, store, remote);
     };
     let profile = profile::read(folder)?;
     let lock = lock::read(&profile)?;

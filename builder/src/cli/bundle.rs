@@ -12,6 +12,7 @@ use crate::lock::{self, Lock};
 use crate::output::Unfinished;
 use crate::profile;
 use crate::progress::size;
+use crate::remote::Place;
 use crate::store::Store;
 use anyhow::{Context, bail};
 use contract::partition::Arch;
@@ -72,8 +73,13 @@ fn since(path: &Path) -> anyhow::Result<Lock> {
 }
 
 /// Opens the bundles at `paths`, for the architectures `named`, or for all that are locked; what none of the bundles
-/// has may be in `store`.
-pub(super) fn open(paths: &[PathBuf], named: &[ArchArg], store: Store) -> anyhow::Result<Inputs> {
+/// has may be in `store`, or come from `remote` when it is built from.
+pub(super) fn open(
+    paths: &[PathBuf],
+    named: &[ArchArg],
+    store: Store,
+    remote: Option<&Place>,
+) -> anyhow::Result<Inputs> {
     let bundles = paths.iter().map(|path| Bundle::open(path));
     let bundles = bundles.collect::<anyhow::Result<Vec<_>>>()?;
     let newest = bundle::newest(&bundles)?;
@@ -85,7 +91,7 @@ pub(super) fn open(paths: &[PathBuf], named: &[ArchArg], store: Store) -> anyhow
     let profile = newest.unpack(folder.path())?;
     let arch = arch::locked(&profile, &lock, named)?;
     let missing = missing(&lock, &arch, &bundles, &store);
-    if !missing.is_empty() {
+    if !missing.is_empty() && remote.is_none() {
         let needs = newest.index().since.as_ref();
         let hint = needs.map(|since| {
             let path = newest.path().display();
