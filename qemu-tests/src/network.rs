@@ -68,7 +68,8 @@ impl Nic {
 }
 
 fn listed(forwards: &[Forward]) -> String {
-    let option = |Forward { host, guest }: &Forward| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}");
+    let option =
+        |Forward { host, guest }: &Forward| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}");
     forwards.iter().map(option).collect()
 }
 

@@ -311,7 +311,7 @@ mod tests {
         let output = Output {
             name: "disk",
             file: &file,
-            extents: Vec::from([2 << 20..(2 << 20) + 4096]),
+            extents: std::iter::once(2 << 20..(2 << 20) + 4096).collect(),
         };
         let packed = pack(&output, dir.path()).unwrap();
         let again = pack(&output, dir.path()).unwrap();
