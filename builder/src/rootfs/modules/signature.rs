@@ -51,8 +51,9 @@ pub fn files<'t>(
     tree: &'t Tree,
     version: &str,
 ) -> impl Iterator<Item = (String, &'t Content)> + use<'t> {
-    let all = tree.descendants(&directory(version));
-    let all: Vec<_> = all
+    let directory = directory(version);
+    let all: Vec<_> = tree
+        .descendants(&directory)
         .filter_map(|(path, node)| match &node.kind {
             Kind::File(content) if uncompressed(&path).is_some() => Some((path, content)),
             _ => None,
