@@ -62,7 +62,8 @@ const DISK_MODULES: &[(&str, &[&str])] = &[
         "RAID controllers",
         &["megaraid_sas", "mpt3sas", "hpsa", "smartpqi", "aacraid"],
     ),
-    ("QEMU", &["virtio_pci", "virtio_blk", "virtio_scsi"]),
+    // The bus they hang on, virtio_pci, is part of the kernel.
+    ("QEMU", &["virtio_blk", "virtio_scsi"]),
     ("Hyper-V", &["hv_vmbus", "hv_storvsc"]),
     ("VMware", &["vmw_pvscsi", "mptspi", "mptsas"]),
     ("Xen", &["xen-blkfront"]),

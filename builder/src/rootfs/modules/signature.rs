@@ -52,8 +52,8 @@ pub fn files<'t>(
     version: &str,
 ) -> impl Iterator<Item = (String, &'t Content)> + use<'t> {
     let directory = directory(version);
-    let all = tree.descendants(&directory);
-    let all: Vec<_> = all
+    let all: Vec<_> = tree
+        .descendants(&directory)
         .filter_map(|(path, node)| match &node.kind {
             Kind::File(content) if uncompressed(&path).is_some() => Some((path, content)),
             _ => None,

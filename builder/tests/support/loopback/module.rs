@@ -48,7 +48,7 @@ pub fn kernels_signature() -> Vec<u8> {
     const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
     const SHA256: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1];
     const ECDSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
-    let algorithm = |oid| element(0x30, &[element(6, &[oid])]);
+    let algorithm = |oid: &'static [u8]| element(0x30, &[element(6, &[oid])]);
     let (version, serial) = (vec![2, 1, 1], vec![2, 1, 7]);
     let issuer_and_serial = element(0x30, &[element(0x30, NONE), serial]);
     let signature = element(4, &[[0_u8; 8]]);
