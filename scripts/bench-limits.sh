@@ -4,7 +4,7 @@
 #
 #   bench-limits.sh LOCK STORE IMAGE.raw REPORT.json
 #
-# Needs openssl, dpkg-deb, xz, zstd, jq and the seedbed of SEEDBED_BIN; 4 GiB in TMPDIR.
+# Needs openssl, dpkg-deb, xz, zstd, jq, objcopy and the seedbed of SEEDBED_BIN; 4 GiB in TMPDIR.
 set -euo pipefail
 lock=$1 store=$2 image=$3 report=$4
 scratch=$(mktemp -d "${TMPDIR:-/var/tmp}/seedbed-limits.XXXXXX")
