@@ -109,7 +109,7 @@ clusters:
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
-            let mut channel = Channel::accept(&stream, &Secret::new(secret)).ok()?;
+            let (mut channel, _) = Channel::accept(&stream, &Secret::new(secret), None).ok()?;
             let _: Request = channel.receive(4096).ok()?;
             channel.send(&response).ok()
         });

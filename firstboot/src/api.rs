@@ -7,7 +7,7 @@ use contract::secret::Secret;
 use serde_json::Value;
 
 use crate::host::http::Tls;
-use crate::host::{Get, Host};
+use crate::host::{Request, Host};
 use crate::phase::{Outcome, Trouble};
 
 const PORT: u16 = 6443;
@@ -21,7 +21,7 @@ pub fn ready(host: &dyn Host) -> Outcome<()> {
         authority,
         client: None,
     };
-    match host.get(&Get::loopback(PORT, "/readyz").tls(tls)) {
+    match host.ask(&Request::loopback(PORT, "/readyz").tls(tls)) {
         Ok(reply) if reply.status == 200 => Ok(()),
         Ok(reply) => Err(Trouble::Waiting(format!(
             "the API server answers, and is not ready (status {})",
@@ -37,12 +37,12 @@ pub fn ready(host: &dyn Host) -> Outcome<()> {
 pub fn object(host: &dyn Host, path: &str) -> Outcome<Option<Value>> {
     let authority = host.read(CA)?.context("the cluster has no authority yet")?;
     let client = Some(administrator(host)?);
-    let request = Get {
+    let request = Request {
         timeout: Duration::from_secs(10),
-        ..Get::loopback(PORT, path).tls(Tls { authority, client })
+        ..Request::loopback(PORT, path).tls(Tls { authority, client })
     };
     let reply = host
-        .get(&request)
+        .ask(&request)
         .map_err(|error| Trouble::Waiting(format!("the API server does not answer: {error:#}")))?;
     match reply.status {
         200 => {

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, anyhow};
 use contract::manifest::Manifest;
 use contract::seed::Seed;
 
+use crate::birth::{self, Birth};
 use crate::host::Host;
 use crate::ledger::{self, Address, Identity};
 
@@ -49,6 +50,8 @@ pub struct Facts {
     pub identity: Identity,
     /// Where it is reached.
     pub address: Address,
+    /// What the machines have agreed on.
+    pub birth: Birth,
 }
 
 impl Facts {
@@ -59,11 +62,7 @@ impl Facts {
             seed: seed(host)?.context("there is no seed yet")?,
             identity: ledger::decided(host)?,
             address: ledger::decided(host)?,
+            birth: birth::decided(host)?,
         })
-    }
-
-    /// The name under which every machine finds an API server.
-    pub fn endpoint(&self) -> String {
-        format!("api.{}.internal", self.identity.cluster)
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 pub use cmd::{Cmd, Output};
-pub use http::{Get, Reply};
+pub use http::{Reply, Request};
 pub use linux::Linux;
 
 /// A mount to make.
@@ -132,7 +132,7 @@ pub trait Host: Sync {
     fn random(&self) -> Result<[u8; 16]>;
 
     /// One HTTP request to this machine.
-    fn get(&self, request: &Get) -> Result<Reply>;
+    fn ask(&self, request: &Request) -> Result<Reply>;
 
     /// Waits; only the engine and the waits with a deadline call it.
     fn sleep(&self, time: Duration);

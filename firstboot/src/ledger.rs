@@ -6,14 +6,21 @@
 //! | entry | decides |
 //! |---|---|
 //! | `seed.yaml` | the seed that founded this machine's membership |
-//! | `identity.json` | who the machine is, its machine-id, host name, role and cluster |
+//! | `identity.json` | who the machine is, its machine-id, host name and cluster |
+//! | `channel.json` | the keys by which other machines know it |
 //! | `address.json` | its cluster address |
+//! | `epoch.json` | which attempt to found the cluster everything below belongs to |
 //! | `etcd.json` | that it is a member of etcd: the point of no return |
+//! | `membership.json` | that the cluster is founded, and what the machine is in it |
+//!
+//! The votes about the birth are beside it, in `assembly.json` ([`crate::birth`]): they do change.
 
 use anyhow::{Context, Result, bail};
+use contract::peer::keys::{PrivateKey, PublicKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::assembly::MachineId;
 use crate::host::Host;
 
 /// Where the entries are.
@@ -33,20 +40,74 @@ pub struct Identity {
     pub incarnation: String,
     /// The host name and node name.
     pub host_name: String,
-    /// What the machine does in its cluster.
-    pub role: Role,
     /// The cluster's name.
     pub cluster: String,
-    /// The cluster's identifier.
-    pub cluster_id: String,
+}
+
+impl Identity {
+    /// The name under which every machine finds an API server.
+    pub fn endpoint(&self) -> String {
+        format!("api.{}.internal", self.cluster)
+    }
+
+    /// The machine among those of its site: the first half of its digest.
+    pub fn machine_id(&self) -> Result<MachineId> {
+        let mut bytes = [0; 16];
+        let digits = self.machine.as_bytes().chunks_exact(2);
+        for (byte, two) in bytes.iter_mut().zip(digits) {
+            let two = std::str::from_utf8(two).context("the machine's digest is not hexadecimal")?;
+            *byte = u8::from_str_radix(two, 16).context("the machine's digest is not hexadecimal")?;
+        }
+        Ok(MachineId(bytes))
+    }
+}
+
+/// The keys of the machine's channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChannelKey {
+    /// Version of this document: 1.
+    pub version: u32,
+    /// Known to the machine alone.
+    pub private: PrivateKey,
+    /// What others know it by.
+    pub public: PublicKey,
 }
 
 /// What a machine does in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Creates the cluster: first control plane, first etcd member.
-    Founder,
+    /// A seat of the control plane: API server, controllers, a member of etcd.
+    ControlPlane,
+    /// Runs pods only.
+    Worker,
+}
+
+/// The attempt to found the cluster that this machine works for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Epoch {
+    /// Version of this document: 1.
+    pub version: u32,
+    /// Counts attempts, from 1.
+    pub epoch: u32,
+    /// The identifier of the cluster that it would found.
+    pub cluster: String,
+}
+
+/// Membership in a cluster that is founded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Membership {
+    /// Version of this document: 1.
+    pub version: u32,
+    /// What the machine is in it.
+    pub role: Role,
+    /// The cluster's identifier.
+    pub cluster: String,
+    /// SHA-256 of the certificate of the cluster's authority, in hexadecimal.
+    pub authority: String,
 }
 
 /// The machine's cluster address.
@@ -73,6 +134,10 @@ pub struct EtcdMember {
     pub name: String,
     /// The cluster token that it was started with.
     pub token: String,
+    /// The members that it is started with, as `--initial-cluster` wants them.
+    pub initial_cluster: String,
+    /// Whether these members found etcd together, and it is no later member.
+    pub founds: bool,
 }
 
 /// A kind of entry.
@@ -87,6 +152,18 @@ impl Entry for Identity {
 
 impl Entry for Address {
     const NAME: &'static str = "address.json";
+}
+
+impl Entry for ChannelKey {
+    const NAME: &'static str = "channel.json";
+}
+
+impl Entry for Epoch {
+    const NAME: &'static str = "epoch.json";
+}
+
+impl Entry for Membership {
+    const NAME: &'static str = "membership.json";
 }
 
 impl Entry for EtcdMember {
@@ -124,6 +201,11 @@ pub fn decide<E: Entry>(host: &dyn Host, entry: &E) -> Result<()> {
     text.push('\n');
     host.create_dir(FOLDER, 0o700)?;
     host.write(&format!("{FOLDER}/{}", E::NAME), 0o600, text.as_bytes())
+}
+
+/// Takes a decision back. Only an epoch that was given up lets that happen.
+pub fn forget<E: Entry>(host: &dyn Host) -> Result<()> {
+    host.remove(&format!("{FOLDER}/{}", E::NAME))
 }
 
 /// The founding seed's text, if one was accepted.

@@ -4,6 +4,8 @@
 //! what they decide is kept in the [`ledger`].
 
 pub mod api;
+pub mod assembly;
+pub mod birth;
 pub mod engine;
 pub mod facts;
 pub mod host;
@@ -16,6 +18,7 @@ pub mod machine;
 pub mod peers;
 pub mod phase;
 pub mod phases;
+pub mod pki;
 pub mod registry;
 pub mod render;
 pub mod service;

@@ -2,7 +2,8 @@
 //!
 //! Time limits are the stream's business; how much is read is limited here.
 
-use crate::peer::{MAX_PLAIN, NOISE, psk};
+use crate::peer::keys::{PrivateKey, PublicKey};
+use crate::peer::{MACHINE_NOISE, MAX_PLAIN, OPERATOR_NOISE, psk};
 use crate::secret::Secret;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,8 +13,12 @@ use std::io::{self, Read, Write};
 /// What both sides mix into the handshake, so that it fits no other protocol with the same key.
 const PROLOGUE: &[u8] = b"seedbed peer channel v1";
 
-/// Bytes of a handshake message of `NNpsk0` without payload: an ephemeral key and a tag.
+/// Bytes of a handshake message without payload: an ephemeral key and a tag.
 const HANDSHAKE: usize = 48;
+
+/// Bytes of the first message of `IKpsk1`: the machine's own key with a tag comes on top. By its length the asked
+/// machine tells who is asking.
+const MACHINE_HANDSHAKE: usize = HANDSHAKE + 32 + TAG;
 
 /// Bytes of a Noise message's tag.
 const TAG: usize = 16;
@@ -44,6 +49,15 @@ pub enum ChannelError {
     Cryptography(#[source] snow::Error),
 }
 
+/// Who asks, once the handshake has proved it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Somebody who knows the cluster secret.
+    Operator,
+    /// The machine with this key, which knows the cluster secret, too.
+    Machine(PublicKey),
+}
+
 /// An established channel: both sides know the secret.
 #[derive(Debug)]
 pub struct Channel<S> {
@@ -52,12 +66,34 @@ pub struct Channel<S> {
 }
 
 impl<S: Read + Write> Channel<S> {
-    /// The client's side.
-    pub fn connect(mut stream: S, secret: &Secret) -> Result<Self, ChannelError> {
+    /// An operator's side.
+    pub fn connect(stream: S, secret: &Secret) -> Result<Self, ChannelError> {
         let key = psk(secret);
-        let mut noise = builder(&key)?
-            .build_initiator()
+        let noise = builder(OPERATOR_NOISE)?
+            .psk(0, &key)
+            .and_then(|builder| builder.build_initiator())
             .map_err(ChannelError::Cryptography)?;
+        Channel::initiate(stream, noise)
+    }
+
+    /// The side of a machine with the key `own`, which asks the machine with the key `theirs`.
+    pub fn join(
+        stream: S,
+        secret: &Secret,
+        own: &PrivateKey,
+        theirs: &PublicKey,
+    ) -> Result<Self, ChannelError> {
+        let key = psk(secret);
+        let noise = builder(MACHINE_NOISE)?
+            .psk(1, &key)
+            .and_then(|builder| builder.local_private_key(own.expose()))
+            .and_then(|builder| builder.remote_public_key(theirs.as_bytes()))
+            .and_then(|builder| builder.build_initiator())
+            .map_err(ChannelError::Cryptography)?;
+        Channel::initiate(stream, noise)
+    }
+
+    fn initiate(mut stream: S, mut noise: HandshakeState) -> Result<Self, ChannelError> {
         write_handshake(&mut stream, &mut noise)?;
         let answer = read_frame(&mut stream, HANDSHAKE)?;
         // The machine says by an empty message that the keys differ.
@@ -70,22 +106,37 @@ impl<S: Read + Write> Channel<S> {
         Channel::established(stream, noise)
     }
 
-    /// The machine's side. The client's first message proves that it knows the secret.
-    pub fn accept(mut stream: S, secret: &Secret) -> Result<Self, ChannelError> {
+    /// The asked machine's side, with its key once it has one. The first message proves that the caller knows the
+    /// secret, and of a machine that it has its key.
+    pub fn accept(
+        mut stream: S,
+        secret: &Secret,
+        own: Option<&PrivateKey>,
+    ) -> Result<(Self, Caller), ChannelError> {
         let key = psk(secret);
-        let mut noise = builder(&key)?
-            .build_responder()
-            .map_err(ChannelError::Cryptography)?;
-        let first = read_frame(&mut stream, HANDSHAKE)?;
-        if first.len() != HANDSHAKE {
-            return Err(ChannelError::Message);
+        let first = read_frame(&mut stream, MACHINE_HANDSHAKE)?;
+        let mut noise = match (first.len(), own) {
+            (HANDSHAKE, _) => builder(OPERATOR_NOISE)?
+                .psk(0, &key)
+                .and_then(|builder| builder.build_responder()),
+            (MACHINE_HANDSHAKE, Some(own)) => builder(MACHINE_NOISE)?
+                .psk(1, &key)
+                .and_then(|builder| builder.local_private_key(own.expose()))
+                .and_then(|builder| builder.build_responder()),
+            _ => return Err(ChannelError::Message),
         }
+        .map_err(ChannelError::Cryptography)?;
         if noise.read_message(&first, &mut []).is_err() {
             write_frame(&mut stream, &[])?;
             return Err(ChannelError::Secret);
         }
+        let caller = match noise.get_remote_static().map(<[u8; 32]>::try_from) {
+            None => Caller::Operator,
+            Some(Ok(key)) => Caller::Machine(PublicKey::new(key)),
+            Some(Err(_)) => return Err(ChannelError::Message),
+        };
         write_handshake(&mut stream, &mut noise)?;
-        Channel::established(stream, noise)
+        Ok((Channel::established(stream, noise)?, caller))
     }
 
     fn established(stream: S, noise: HandshakeState) -> Result<Self, ChannelError> {
@@ -132,19 +183,18 @@ impl<S: Read + Write> Channel<S> {
     }
 }
 
-fn builder(key: &[u8; 32]) -> Result<Builder<'_>, ChannelError> {
-    let parameters = NOISE.parse().map_err(ChannelError::Cryptography)?;
-    let builder = Builder::new(parameters)
-        .psk(0, key)
-        .and_then(|builder| builder.prologue(PROLOGUE));
-    builder.map_err(ChannelError::Cryptography)
+fn builder(protocol: &str) -> Result<Builder<'_>, ChannelError> {
+    let parameters = protocol.parse().map_err(ChannelError::Cryptography)?;
+    Builder::new(parameters)
+        .prologue(PROLOGUE)
+        .map_err(ChannelError::Cryptography)
 }
 
 fn write_handshake(
     stream: &mut impl Write,
     noise: &mut HandshakeState,
 ) -> Result<(), ChannelError> {
-    let mut message = [0; HANDSHAKE];
+    let mut message = [0; MACHINE_HANDSHAKE];
     let length = noise
         .write_message(&[], &mut message)
         .map_err(ChannelError::Cryptography)?;
@@ -188,6 +238,7 @@ fn ended(error: io::Error) -> ChannelError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::keys::KeyPair;
     use std::os::unix::net::UnixStream;
     use std::thread;
 
@@ -200,7 +251,8 @@ mod tests {
         let (one, other) = UnixStream::pair().unwrap();
         let secret = Secret::new(machine);
         let machine = thread::spawn(move || {
-            let mut channel = Channel::accept(other, &secret)?;
+            let (mut channel, caller) = Channel::accept(other, &secret, None)?;
+            assert_eq!(caller, Caller::Operator);
             let text: String = channel.receive(1 << 20)?;
             channel.send(&format!("{text}{text}"))
         });
@@ -261,7 +313,7 @@ mod tests {
             let (mut one, other) = UnixStream::pair().unwrap();
             one.write_all(bytes).unwrap();
             one.shutdown(std::net::Shutdown::Write).unwrap();
-            let error = Channel::accept(other, &Secret::new("secret"))
+            let error = Channel::accept(other, &Secret::new("secret"), None)
                 .map(|_| ())
                 .unwrap_err();
             assert!(
@@ -269,5 +321,38 @@ mod tests {
                 "{bytes:?} {error:?}"
             );
         }
+    }
+
+    /// A machine with `private` asks one that has `asked` and is taken for `public`.
+    fn introduce(
+        own: &KeyPair,
+        asked: &KeyPair,
+        public: PublicKey,
+    ) -> (Result<String, ChannelError>, Result<Caller, ChannelError>) {
+        let (one, other) = UnixStream::pair().unwrap();
+        let asked = asked.private.clone();
+        let machine = thread::spawn(move || {
+            let (mut channel, caller) =
+                Channel::accept(other, &Secret::new("secret"), Some(&asked))?;
+            channel.send(&"welcome")?;
+            Ok(caller)
+        });
+        let run = || {
+            let secret = Secret::new("secret");
+            Channel::join(one, &secret, &own.private, &public)?.receive(1 << 10)
+        };
+        (run(), machine.join().unwrap())
+    }
+
+    #[test]
+    fn machines_know_each_other_by_their_keys() {
+        let [own, asked, third] = [(); 3].map(|()| KeyPair::draw().unwrap());
+        let (answer, caller) = introduce(&own, &asked, asked.public);
+        assert_eq!(answer.unwrap(), "welcome");
+        assert_eq!(caller.unwrap(), Caller::Machine(own.public));
+        // Who has another key than it should is not told anything.
+        let (answer, caller) = introduce(&own, &asked, third.public);
+        assert!(matches!(answer, Err(ChannelError::Secret)), "{answer:?}");
+        assert!(matches!(caller, Err(ChannelError::Secret)), "{caller:?}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::{Cmd, Get, Host, Mount, Output, Reply};
+use super::{Cmd, Request, Host, Mount, Output, Reply};
 
 type Answer = Box<dyn Fn(&Fake, &str) -> Result<String> + Send>;
 type Web = Box<dyn Fn(&Fake, &str) -> Option<(u16, String)> + Send>;
@@ -338,7 +338,7 @@ impl Host for Fake {
         Ok([7; 16])
     }
 
-    fn get(&self, request: &Get) -> Result<Reply> {
+    fn ask(&self, request: &Request) -> Result<Reply> {
         let url = format!("{}{}", request.address.port(), request.path);
         match self
             .web

@@ -1,7 +1,7 @@
-//! One HTTP/1.1 GET to a service on this machine, plain or over TLS with the cluster's own authority.
+//! One HTTP/1.1 request to a service on this machine, plain or over TLS with the cluster's own authority.
 //!
-//! Health probes and three questions to the API server need no more; what it does not do: redirects, proxies,
-//! keep-alive, bodies over 8 MiB.
+//! Health probes, a few questions to the API server and etcd's JSON gateway need no more; what it does not do:
+//! redirects, proxies, keep-alive, answers over 8 MiB.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,11 +16,13 @@ const LIMIT: u64 = 8 << 20;
 
 /// What to ask, and whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Get {
+pub struct Request {
     /// Address and port.
     pub address: SocketAddr,
     /// Path and query.
     pub path: String,
+    /// What to send: `None` is a GET, a JSON document a POST.
+    pub body: Option<String>,
     /// TLS, with the authority to trust and, if wanted, a client certificate; `None` is plain HTTP.
     pub tls: Option<Tls>,
     /// Time for the whole exchange.
@@ -45,20 +47,29 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-impl Get {
-    /// Plain HTTP to a port on loopback.
+impl Request {
+    /// A GET of plain HTTP to a port on loopback.
     pub fn loopback(port: u16, path: &str) -> Self {
-        Get {
+        Request {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             path: path.to_owned(),
+            body: None,
             tls: None,
             timeout: Duration::from_secs(5),
         }
     }
 
+    /// The same as a POST of a JSON document.
+    pub fn post(self, body: String) -> Self {
+        Request {
+            body: Some(body),
+            ..self
+        }
+    }
+
     /// The same over TLS.
     pub fn tls(self, tls: Tls) -> Self {
-        Get {
+        Request {
             tls: Some(tls),
             ..self
         }
@@ -66,7 +77,7 @@ impl Get {
 }
 
 /// Sends the request and reads the whole answer.
-pub(super) fn get(request: &Get) -> Result<Reply> {
+pub(super) fn ask(request: &Request) -> Result<Reply> {
     let scheme = if request.tls.is_some() {
         "https"
     } else {
@@ -76,30 +87,44 @@ pub(super) fn get(request: &Get) -> Result<Reply> {
         .with_context(|| format!("asking {scheme}://{}{}", request.address, request.path))
 }
 
-fn exchange(request: &Get) -> Result<Reply> {
+fn exchange(request: &Request) -> Result<Reply> {
     let mut stream = TcpStream::connect_timeout(&request.address, request.timeout)?;
     stream.set_read_timeout(Some(request.timeout))?;
     stream.set_write_timeout(Some(request.timeout))?;
     stream.set_nodelay(true)?;
-    let head = format!(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: seedbed\r\nAccept: application/json, */*\r\nConnection: close\r\n\r\n",
-        request.path, request.address
-    );
+    let message = message(request);
     let mut answer = Vec::new();
     match &request.tls {
         None => {
-            stream.write_all(head.as_bytes())?;
+            stream.write_all(message.as_bytes())?;
             read_all(&mut stream, &mut answer)?;
         }
         Some(tls) => {
             let name = ServerName::from(request.address.ip());
             let connection = rustls::ClientConnection::new(Arc::new(config(tls)?), name)?;
             let mut stream = rustls::StreamOwned::new(connection, stream);
-            stream.write_all(head.as_bytes())?;
+            stream.write_all(message.as_bytes())?;
             read_all(&mut stream, &mut answer)?;
         }
     }
     parse(&answer)
+}
+
+fn message(request: &Request) -> String {
+    let head = |method: &str| {
+        format!(
+            "{method} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: seedbed\r\nAccept: application/json, */*\r\nConnection: close\r\n",
+            request.path, request.address
+        )
+    };
+    match &request.body {
+        None => head("GET") + "\r\n",
+        Some(body) => {
+            let length = body.len();
+            head("POST")
+                + &format!("Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+        }
+    }
 }
 
 /// A peer that closes without TLS's goodbye has still answered: the body's length is checked afterwards.
@@ -192,7 +217,7 @@ fn dechunk(mut rest: &[u8]) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Get, Reply, get, parse};
+    use super::{Reply, Request, ask, message, parse};
     use std::io::{Read, Write};
 
     #[test]
@@ -228,6 +253,17 @@ mod tests {
     }
 
     #[test]
+    fn a_document_is_posted_with_its_length() {
+        let request = Request::loopback(2379, "/v3/cluster/member/list").post(String::from("{}"));
+        let text = message(&request);
+        assert!(
+            text.starts_with("POST /v3/cluster/member/list HTTP/1.1\r\n")
+                && text.ends_with("\r\nContent-Length: 2\r\n\r\n{}"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn a_server_on_loopback_is_asked() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -238,7 +274,7 @@ mod tests {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhealthy").unwrap();
             String::from_utf8(request[..n].to_vec()).unwrap()
         });
-        let reply = get(&Get::loopback(port, "/health")).unwrap();
+        let reply = ask(&Request::loopback(port, "/health")).unwrap();
         assert_eq!(
             (reply.status, reply.body.as_slice()),
             (200, &b"healthy"[..])

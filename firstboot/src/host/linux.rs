@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::time::{ClockId, Timespec};
 
-use super::{Cmd, Get, Host, Mount, Output, Reply, files, http};
+use super::{Cmd, Request, Host, Mount, Output, Reply, files, http};
 
 /// How much of a failed program's stderr an error shows.
 const TAIL: usize = 1024;
@@ -165,8 +165,8 @@ impl Host for Linux {
         <[u8; 16]>::try_from(bytes.as_slice()).context("reading 16 random bytes")
     }
 
-    fn get(&self, request: &Get) -> Result<Reply> {
-        http::get(request)
+    fn ask(&self, request: &Request) -> Result<Reply> {
+        http::ask(request)
     }
 
     fn sleep(&self, time: Duration) {

@@ -1,22 +1,127 @@
-//! etcd: the unit, the founding, and its health.
+//! etcd: membership, the unit, and its health.
 //!
 //! Before: certificates are there and `/var/lib/etcd` is on DATA. After: `etcd.service` runs and answers.
+//!
+//! The seats that are named found etcd together, with the same list of members; whoever comes later, or comes back
+//! without its data, is added by the members that are there: first as a learner, then with a vote.
 //!
 //! **The point of no return.** The ledger says "member" before etcd is asked to found the cluster; a data
 //! directory that lost its member after that is never started again as if it were new.
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
+use contract::peer::{self, Request, Response};
 
-use crate::facts::Facts;
-use crate::host::{Get, Host};
+use crate::birth::Birth;
+use crate::etcd as client;
+use crate::facts::{self, Facts};
+use crate::host::Host;
 use crate::ledger::{self, EtcdMember};
+use crate::neighbours;
 use crate::phase::{Outcome, Phase, State, Trouble};
 use crate::render::etcd;
 use crate::units;
 
 const UNIT: &str = "etcd.service";
 /// Says that etcd was healthy once: from then on an empty directory is a loss, not a beginning.
-const FOUNDED: &str = "/run/seedbed/state/etcd-founded";
+pub const FOUNDED: &str = "/run/seedbed/state/etcd-founded";
+
+/// It is decided which members etcd is started with.
+#[derive(Debug)]
+pub struct Membership;
+
+impl Phase for Membership {
+    fn name(&self) -> &'static str {
+        "etcd-member"
+    }
+
+    fn after(&self) -> &'static [&'static str] {
+        &["authorities"]
+    }
+
+    fn observe(&self, host: &dyn Host) -> Outcome<State> {
+        if is_lost(host) {
+            return match Facts::read(host)?.birth.seats.len() {
+                1 => Err(Trouble::Permanent(anyhow!(
+                    "{} is empty, and this machine's ledger says that it is the member of etcd; restore DATA, or \
+                     restore etcd from a snapshot",
+                    etcd::DATA_DIR
+                ))),
+                _ => Ok(State::Partial(String::from(
+                    "etcd's data is gone; the other members are to take this one in anew",
+                ))),
+            };
+        }
+        Ok(match ledger::read::<EtcdMember>(host)? {
+            Some(_) => State::Done,
+            None => State::Absent,
+        })
+    }
+
+    fn apply(&self, host: &dyn Host) -> Outcome<()> {
+        let facts = Facts::read(host)?;
+        let member = peer::EtcdMember {
+            name: facts.identity.host_name.clone(),
+            url: etcd::peer_url(facts.address.address),
+        };
+        let (initial_cluster, founds) = match facts.birth.initialises() && facts.birth.authority.is_none() {
+            true => (founders(host, &facts.birth, &member)?, true),
+            false => {
+                match neighbours::ask_control_plane(host, &facts.birth, &Request::EtcdMember(member.clone()))? {
+                    Response::EtcdMembers { members, founds } => (members, founds),
+                    other => {
+                        return Err(Trouble::Transient(anyhow!(
+                            "the control plane answers the question for etcd's members with {other:?}"
+                        )));
+                    }
+                }
+            }
+        };
+        if is_lost(host) {
+            ledger::forget::<EtcdMember>(host)?;
+            host.remove(FOUNDED)?;
+        }
+        let member = EtcdMember {
+            version: 1,
+            name: member.name,
+            token: etcd::token(&facts),
+            initial_cluster,
+            founds,
+        };
+        Ok(ledger::decide(host, &member)?)
+    }
+}
+
+/// etcd served once, and has no data any more.
+fn is_lost(host: &dyn Host) -> bool {
+    host.exists(FOUNDED) && !host.exists(&format!("{}/member", etcd::DATA_DIR))
+}
+
+/// The members that found etcd: every seat, once the addresses of all are known.
+fn founders(host: &dyn Host, birth: &Birth, own: &peer::EtcdMember) -> Outcome<String> {
+    let seed = facts::seed(host)?.context("there is no seed yet")?;
+    let neighbours = neighbours::read(host)?;
+    let mut members = Vec::new();
+    let mut missing = Vec::new();
+    for seat in &birth.seats {
+        if *seat == birth.me {
+            members.push(format!("{}={}", own.name, own.url));
+            continue;
+        }
+        let name = seed.hostname(&seat.machine.to_string());
+        let mut those = neighbours.iter();
+        match those.find(|one| one.machine == seat.machine && *one.key.as_bytes() == seat.key) {
+            Some(one) => members.push(format!("{name}={}", etcd::peer_url(one.address))),
+            None => missing.push(name),
+        }
+    }
+    match missing.is_empty() {
+        true => Ok(members.join(",")),
+        false => Err(Trouble::Waiting(format!(
+            "not heard of yet: {}",
+            missing.join(", ")
+        ))),
+    }
+}
 
 /// The unit is rendered and started.
 #[derive(Debug)]
@@ -28,52 +133,39 @@ impl Phase for Etcd {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["etcd-certificates"]
+        &["etcd-certificates", "etcd-member"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
-        let facts = Facts::read(host)?;
-        if host.exists(FOUNDED) && !host.exists(&format!("{}/member", etcd::DATA_DIR)) {
-            return Err(Trouble::Permanent(anyhow!(
-                "{} is empty, and this machine's ledger says that it is a member of etcd; restore DATA, or restore \
-                 etcd from a snapshot",
-                etcd::DATA_DIR
-            )));
-        }
-        if ledger::read::<EtcdMember>(host)?.is_none() {
-            return Ok(State::Absent);
-        }
-        let rendered = host.read_text(&unit_path())?.as_ref() == Some(&etcd::unit(&facts));
+        let rendered = host.read_text(&unit_path())?.as_ref() == Some(&unit(host)?);
         // Its start ends when it serves; that is the next phase's to wait for.
-        Ok(crate::phase::done_if(
-            rendered && units::is_running(host, UNIT)?,
-            "etcd is not started",
-        ))
+        Ok(match rendered && units::is_running(host, UNIT)? {
+            true => State::Done,
+            false => State::Absent,
+        })
     }
 
     fn apply(&self, host: &dyn Host) -> Outcome<()> {
-        let facts = Facts::read(host)?;
-        let member = EtcdMember {
-            version: 1,
-            name: facts.identity.host_name.clone(),
-            token: etcd::token(&facts),
-        };
-        ledger::decide(host, &member)?;
         host.create_dir(units::RUNTIME, 0o755)?;
         // systemd finds a unit that it has not loaded by itself; only another text of a known one needs a reload.
         let known = host.exists(&unit_path());
-        if host.write_if_changed(&unit_path(), 0o644, etcd::unit(&facts).as_bytes())? && known {
+        if host.write_if_changed(&unit_path(), 0o644, unit(host)?.as_bytes())? && known {
             units::reload(host)?;
         }
         Ok(units::start(host, UNIT)?)
     }
 }
 
+fn unit(host: &dyn Host) -> Outcome<String> {
+    let (facts, member) = (Facts::read(host)?, ledger::decided(host)?);
+    Ok(etcd::unit(&facts, &member))
+}
+
 fn unit_path() -> String {
     format!("{}/{UNIT}", units::RUNTIME)
 }
 
-/// It answers its health probe.
+/// It answers its health probe, and so has a vote.
 #[derive(Debug)]
 pub struct Healthy;
 
@@ -87,11 +179,7 @@ impl Phase for Healthy {
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
-        let healthy = match host.get(&Get::loopback(etcd::METRICS_PORT, "/health")) {
-            Ok(reply) => reply.status == 200,
-            Err(_) => false,
-        };
-        Ok(match (healthy, host.exists(FOUNDED)) {
+        Ok(match (client::is_healthy(host), host.exists(FOUNDED)) {
             (true, true) => State::Done,
             (true, false) => State::Partial(String::from("its founding is not recorded")),
             (false, _) => State::Absent,
@@ -99,9 +187,74 @@ impl Phase for Healthy {
     }
 
     fn apply(&self, host: &dyn Host) -> Outcome<()> {
-        match host.get(&Get::loopback(etcd::METRICS_PORT, "/health")) {
-            Ok(reply) if reply.status == 200 => Ok(host.write(FOUNDED, 0o600, b"1\n")?),
-            _ => Err(Trouble::Waiting(String::from("etcd is not healthy yet"))),
+        if client::is_healthy(host) {
+            return Ok(host.write(FOUNDED, 0o600, b"1\n")?);
         }
+        let member: EtcdMember = ledger::decided(host)?;
+        if member.founds {
+            return Err(Trouble::Waiting(String::from("etcd is not healthy yet")));
+        }
+        let facts = Facts::read(host)?;
+        let request = Request::EtcdVote(peer::EtcdMember {
+            name: member.name,
+            url: etcd::peer_url(facts.address.address),
+        });
+        match neighbours::ask_control_plane(host, &facts.birth, &request)? {
+            Response::Done => Err(Trouble::Waiting(String::from("etcd is not healthy yet"))),
+            other => Err(Trouble::Transient(anyhow!(
+                "the control plane answers the question for a vote with {other:?}"
+            ))),
+        }
+    }
+}
+
+/// What the members of a cluster that is founded answer to a machine that wants to be one: it is blank, so what
+/// etcd knows under its address is a member that is dead, unless it has never started.
+pub fn admit(host: &dyn Host, wanted: &peer::EtcdMember) -> anyhow::Result<Response> {
+    if !client::is_healthy(host) {
+        return Ok(Response::NotYet(String::from("etcd is not healthy")));
+    }
+    let mut members = client::members(host)?;
+    let mine = |member: &&client::Member| member.peer_urls.contains(&wanted.url);
+    match members.iter().find(mine) {
+        Some(waiting) if waiting.name.is_empty() => {}
+        Some(dead) => {
+            tracing::warn!("etcd's member {} came back blank; it is removed, and added anew", dead.name);
+            client::remove(host, &dead.id)?;
+            return Ok(Response::NotYet(String::from("its dead member is removed")));
+        }
+        None => {
+            if let Some(learner) = members.iter().find(|member| member.is_learner) {
+                let first = learner.peer_urls.first().cloned().unwrap_or_default();
+                return Ok(Response::NotYet(format!("{first} is joining etcd")));
+            }
+            members = client::add_learner(host, &wanted.url)?;
+        }
+    }
+    let named = members.iter().filter_map(|member| {
+        let url = member.peer_urls.first()?;
+        let name = match *url == wanted.url {
+            true => &wanted.name,
+            false => &member.name,
+        };
+        (!name.is_empty()).then(|| format!("{name}={url}"))
+    });
+    Ok(Response::EtcdMembers {
+        members: named.collect::<Vec<_>>().join(","),
+        founds: false,
+    })
+}
+
+/// Gives the machine its vote.
+pub fn promote(host: &dyn Host, wanted: &peer::EtcdMember) -> anyhow::Result<Response> {
+    let members = client::members(host)?;
+    let mut mine = members.iter();
+    match mine.find(|member| member.peer_urls.contains(&wanted.url)) {
+        Some(member) if member.is_learner => match client::promote(host, &member.id) {
+            Ok(()) => Ok(Response::Done),
+            Err(error) => Ok(Response::NotYet(format!("{error:#}"))),
+        },
+        Some(_) => Ok(Response::Done),
+        None => Ok(Response::Refused(format!("{} is no member of etcd", wanted.url))),
     }
 }

@@ -1,15 +1,16 @@
 //! Identity: who this machine is, decided once.
 //!
-//! Before: STATE is mounted and a seed was found. After: the ledger holds the seed and the identity, the kernel
-//! and `/etc/hostname` have the host name. A seed of another cluster is refused.
+//! Before: STATE is mounted and a seed was found. After: the ledger holds the seed, the identity and the keys of
+//! the machine's channel, the kernel and `/etc/hostname` have the host name. A seed of another cluster is refused.
 
 use anyhow::{Context, Result};
+use contract::peer::keys::KeyPair;
 use contract::seed::Seed;
 use sha2::{Digest, Sha256};
 
 use crate::facts;
 use crate::host::Host;
-use crate::ledger::{self, Identity, Role};
+use crate::ledger::{self, ChannelKey, Identity};
 use crate::machine::identity;
 use crate::phase::{Outcome, Phase, State};
 
@@ -33,6 +34,9 @@ impl Phase for IdentityPhase {
         let Some(identity) = ledger::read::<Identity>(host)? else {
             return Ok(State::Absent);
         };
+        if ledger::read::<ChannelKey>(host)?.is_none() {
+            return Ok(State::Partial(String::from("it has no keys yet")));
+        }
         let is = |path: &str| -> Result<bool> {
             Ok(host.read_text(path)?.unwrap_or_default().trim() == identity.host_name)
         };
@@ -45,6 +49,15 @@ impl Phase for IdentityPhase {
             Some(identity) => identity,
             None => decide(host)?,
         };
+        if ledger::read::<ChannelKey>(host)?.is_none() {
+            let drawn = KeyPair::draw().context("drawing the machine's keys")?;
+            let keys = ChannelKey {
+                version: 1,
+                private: drawn.private,
+                public: drawn.public,
+            };
+            ledger::decide(host, &keys)?;
+        }
         host.set_host_name(&identity.host_name)?;
         let line = format!("{}\n", identity.host_name);
         Ok(host.write(HOST_NAME, 0o644, line.as_bytes())?)
@@ -72,16 +85,14 @@ fn decide(host: &dyn Host) -> Result<Identity> {
         machine_id: machine_id.trim().to_owned(),
         incarnation: super::disks::drawn(host)?,
         host_name: seed.hostname(&machine),
-        role: Role::Founder,
         cluster: seed.cluster.name.clone(),
-        cluster_id: cluster_id(&seed),
         machine,
     };
     ledger::decide(host, &identity)?;
     Ok(identity)
 }
 
-/// The seed's, or for a cluster that a single machine founds one derived from its secret.
+/// What tells the seeds of different sites apart: the id that the seed gives, or a digest of name and secret.
 pub fn cluster_id(seed: &Seed) -> String {
     if let Some(id) = &seed.cluster.id {
         return id.to_string();

@@ -9,9 +9,9 @@ use anyhow::{Context, Result};
 use contract::seed::{Addressing, Interface, Seed};
 use serde::Deserialize;
 
-use crate::facts::{self, Facts};
+use crate::facts;
 use crate::host::{Cmd, Host};
-use crate::ledger::{self, Address};
+use crate::ledger::{self, Address, Identity};
 use crate::machine::identity::permanent_mac;
 use crate::phase::{Outcome, Phase, State, Trouble};
 use crate::render::{names, networkd};
@@ -83,10 +83,9 @@ impl Phase for NetworkPhase {
                 address.address
             )));
         }
-        let facts = Facts::read(host)?;
         let hosts = host.read_text("/etc/hosts")?.unwrap_or_default();
         Ok(crate::phase::done_if(
-            hosts == hosts_of(&facts) && host.exists(RESOLV_CONF),
+            hosts == hosts_of(host)? && host.exists(RESOLV_CONF),
             "/etc/hosts and resolv.conf are not written",
         ))
     }
@@ -109,8 +108,7 @@ impl Phase for NetworkPhase {
                 address.address
             )));
         }
-        let facts = Facts::read(host)?;
-        host.write_if_changed("/etc/hosts", 0o644, hosts_of(&facts).as_bytes())?;
+        host.write_if_changed("/etc/hosts", 0o644, hosts_of(host)?.as_bytes())?;
         let servers = match &seed.network.addressing {
             Addressing::Static { dns, .. } => dns.clone(),
             Addressing::Dhcp => names::networkd_servers(
@@ -124,12 +122,14 @@ impl Phase for NetworkPhase {
     }
 }
 
-fn hosts_of(facts: &Facts) -> String {
-    names::hosts(
-        &facts.identity.host_name,
-        facts.address.address,
-        &facts.endpoint(),
-    )
+fn hosts_of(host: &dyn Host) -> Result<String> {
+    let identity: Identity = ledger::decided(host)?;
+    let address: Address = ledger::decided(host)?;
+    Ok(names::hosts(
+        &identity.host_name,
+        address.address,
+        &identity.endpoint(),
+    ))
 }
 
 /// Renders networkd's files and makes it read them.

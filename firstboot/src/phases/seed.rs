@@ -33,14 +33,6 @@ impl Phase for SeedPhase {
         let Some(found) = search.found else {
             return Err(Trouble::Waiting(why_none(&search.rejected)));
         };
-        if found.seed.expect > 1 {
-            // Each would found a cluster of its own: better none than several of one name.
-            return Err(Trouble::Waiting(format!(
-                "{} expects {} machines, and this version founds clusters of one machine only; \
-                 it goes on once a seed with machines.expect: 1 is there",
-                found.origin, found.seed.expect
-            )));
-        }
         Ok(host.write(facts::FOUND_SEED, 0o600, found.text.as_bytes())?)
     }
 }

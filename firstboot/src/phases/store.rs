@@ -2,7 +2,7 @@
 //!
 //! Before: nothing. After: the store is mounted and `seedbed-registry.service` serves it.
 
-use crate::host::{Cmd, Get, Host};
+use crate::host::{Cmd, Request, Host};
 use crate::phase::{Outcome, Phase, State, Trouble};
 
 const DMSETUP: &str = "/usr/sbin/dmsetup";
@@ -24,7 +24,7 @@ impl Phase for Store {
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
         Ok(
-            match host.get(&Get::loopback(contract::port::REGISTRY, "/v2/")) {
+            match host.ask(&Request::loopback(contract::port::REGISTRY, "/v2/")) {
                 Ok(reply) if reply.status == 200 => State::Done,
                 Ok(reply) => {
                     State::Partial(format!("the registry answers with status {}", reply.status))

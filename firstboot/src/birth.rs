@@ -1,0 +1,98 @@
+//! The birth: what the machines of this site have agreed on, as the phases see it.
+//!
+//! [`crate::assembly`] reaches the agreement and [`crate::assembly::driver`] keeps it in [`MEMORY`], on STATE.
+
+use anyhow::{Context, Result};
+use contract::guid::Guid;
+
+use crate::assembly::{Entry, MachineId, Memory, Seat};
+use crate::host::Host;
+use crate::ledger::{self, ChannelKey, Identity, Role};
+
+/// What this machine has promised, voted for and learnt.
+pub const MEMORY: &str = "/run/seedbed/state/assembly.json";
+/// Why there is no birth yet, for people; one text, rewritten.
+pub const WHY: &str = "/run/seedbed/assembly.txt";
+
+/// The newest decision, and this machine's part in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Birth {
+    /// Counts attempts to found the cluster, from 1.
+    pub epoch: u32,
+    /// The cluster's identifier, a GUID.
+    pub cluster: String,
+    /// The control plane.
+    pub seats: Vec<Seat>,
+    /// The machine that makes the cluster's authorities.
+    pub initialiser: MachineId,
+    /// SHA-256 of the authority's certificate, once the cluster is founded.
+    pub authority: Option<[u8; 32]>,
+    /// This machine, with the key that it has now.
+    pub me: Seat,
+}
+
+impl Birth {
+    /// The birth that `entry` tells of, as `me` sees it.
+    pub fn new(entry: &Entry, me: Seat) -> Self {
+        Birth {
+            epoch: entry.epoch(),
+            cluster: Guid::derived(*entry.cluster()).to_string(),
+            seats: entry.seats().to_vec(),
+            initialiser: entry.initialiser(),
+            authority: match entry {
+                Entry::Founded { authority, .. } => Some(*authority),
+                Entry::Named { .. } => None,
+            },
+            me,
+        }
+    }
+
+    /// Whether this machine makes the authorities: it was named for that, and has lost nothing since.
+    pub fn initialises(&self) -> bool {
+        self.initialiser == self.me.machine && self.seats.contains(&self.me)
+    }
+
+    /// What this machine is to do, once that is certain. Before the founding, only a seat is, and only if the
+    /// machine has lost nothing since it was named; after it, a machine comes back to its seat with a new key, too.
+    pub fn role(&self) -> Option<Role> {
+        let mut seats = self.seats.iter();
+        match self.authority {
+            None => self
+                .seats
+                .contains(&self.me)
+                .then_some(Role::ControlPlane),
+            Some(_) if seats.any(|seat| seat.machine == self.me.machine) => {
+                Some(Role::ControlPlane)
+            }
+            Some(_) => Some(Role::Worker),
+        }
+    }
+}
+
+/// What this machine has promised, voted for and learnt; nothing at its first start.
+pub fn memory(host: &dyn Host) -> Result<Memory> {
+    match host.read(MEMORY)? {
+        None => Ok(Memory::default()),
+        Some(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("reading {MEMORY}")),
+    }
+}
+
+/// The birth, if the machines have agreed on one.
+pub fn read(host: &dyn Host) -> Result<Option<Birth>> {
+    let Some(identity) = ledger::read::<Identity>(host)? else {
+        return Ok(None);
+    };
+    let Some(keys) = ledger::read::<ChannelKey>(host)? else {
+        return Ok(None);
+    };
+    let me = Seat {
+        machine: identity.machine_id()?,
+        key: *keys.public.as_bytes(),
+    };
+    Ok(memory(host)?.entry().map(|entry| Birth::new(entry, me)))
+}
+
+/// The birth, which the phase `assembly` has waited for.
+pub fn decided(host: &dyn Host) -> Result<Birth> {
+    read(host)?.context("the machines have not agreed yet")
+}
