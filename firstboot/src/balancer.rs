@@ -104,14 +104,14 @@ struct Files {
 async fn serve(listen: &[SocketAddr], mut files: Files) -> Result<()> {
     let mut terminated = signal(SignalKind::terminate()).context("awaiting SIGTERM")?;
     let connections = Connections::new(RandomState::new().build_hasher().finish() as usize);
-    let mut checks = Checks::new(connections.clone())?;
+    let mut checks = Checks::new(connections.clone());
     checks.refresh(&mut files);
     let mut listeners = Vec::new();
     for address in listen {
         match TcpListener::bind(address).await {
             Ok(listener) => {
                 tracing::info!("listening on {}", listener.local_addr()?);
-                listeners.push(Task::spawn(accept(listener, connections.clone())));
+                listeners.push(spawn_local(accept(listener, connections.clone())));
             }
             // A kernel without IPv6 has no such address.
             Err(error) => tracing::warn!("listening on {address}: {error}"),
@@ -131,7 +131,11 @@ async fn serve(listen: &[SocketAddr], mut files: Files) -> Result<()> {
             _ = terminated.recv() => break,
         }
     }
-    drop(listeners);
+    for listener in listeners {
+        listener.abort();
+        // Its end is an error by its nature; what counts is that the socket is closed.
+        let _ = listener.await;
+    }
     tracing::info!("ending, with {} connections", connections.count());
     if timeout(GRACE, connections.all_closed()).await.is_err() {
         tracing::info!("closing {} connections", connections.count());
@@ -159,12 +163,12 @@ struct Checks {
 }
 
 impl Checks {
-    fn new(connections: Rc<Connections>) -> Result<Self> {
-        Ok(Checks {
+    fn new(connections: Rc<Connections>) -> Self {
+        Checks {
             connections,
             authority: None,
             tasks: BTreeMap::new(),
-        })
+        }
     }
 
     /// Looks at both files. What cannot be read changes nothing, and is said once a change.

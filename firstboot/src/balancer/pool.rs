@@ -114,9 +114,10 @@ impl Pool {
     /// that are down, so that clients begin again elsewhere. While no listed server is healthy there is no elsewhere,
     /// and connections are left as they are.
     pub(super) fn doomed(&self, now: Duration) -> Vec<SocketAddr> {
-        let elsewhere = self.servers.values().any(|server| {
-            server.dropped.is_none() && server.health.belief() == Belief::Healthy
-        });
+        let elsewhere = self
+            .servers
+            .values()
+            .any(|server| server.dropped.is_none() && server.health.belief() == Belief::Healthy);
         let doomed = self.servers.iter().filter(|(_, server)| {
             let drained = server.dropped.is_some_and(|since| now >= since + DRAIN);
             let down = elsewhere && server.health.belief() == Belief::Down;
