@@ -26,5 +26,7 @@ pub const STATE: &str = "/run/seedbed/state";
 pub const DATA: &str = "/run/seedbed/data";
 /// `firstboot status --json`, kept up to date.
 pub const STATUS: &str = "/run/seedbed/status.json";
+/// The API servers that the local load balancer may use, as JSON; replaced as a whole.
+pub const BACKENDS: &str = "/run/seedbed/backends.json";
 /// This boot's journal, lines of [`crate::journal::Transition`].
 pub const JOURNAL: &str = "/run/seedbed/journal.jsonl";

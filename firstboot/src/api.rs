@@ -1,4 +1,5 @@
-//! Questions to this machine's API server, as its administrator.
+//! Questions to the API server: of the control plane's machines to their own, as its administrator; of workers to
+//! any, as their kubelet.
 
 use std::time::Duration;
 
@@ -6,13 +7,15 @@ use anyhow::{Context, Result, anyhow};
 use contract::secret::Secret;
 use serde_json::Value;
 
+use crate::api_servers;
 use crate::host::http::Tls;
 use crate::host::{Request, Host};
 use crate::phase::{Outcome, Trouble};
 
-const PORT: u16 = 6443;
 const CA: &str = "/etc/kubernetes/pki/ca.crt";
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
+/// The certificate and key of the kubelet, in one file.
+const KUBELET: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
 /// Whether `/readyz` says so; the reason if not.
 pub fn ready(host: &dyn Host) -> Outcome<()> {
@@ -21,7 +24,7 @@ pub fn ready(host: &dyn Host) -> Outcome<()> {
         authority,
         client: None,
     };
-    match host.ask(&Request::loopback(PORT, "/readyz").tls(tls)) {
+    match host.ask(&Request::loopback(api_servers::PORT, "/readyz").tls(tls)) {
         Ok(reply) if reply.status == 200 => Ok(()),
         Ok(reply) => Err(Trouble::Waiting(format!(
             "the API server answers, and is not ready (status {})",
@@ -36,10 +39,14 @@ pub fn ready(host: &dyn Host) -> Outcome<()> {
 /// The object at `path`, or `None` if there is none.
 pub fn object(host: &dyn Host, path: &str) -> Outcome<Option<Value>> {
     let authority = host.read(CA)?.context("the cluster has no authority yet")?;
-    let client = Some(administrator(host)?);
+    let (port, client) = match host.exists(ADMIN) {
+        true => (api_servers::PORT, administrator(host)?),
+        false => (contract::port::BALANCER, kubelet(host)?),
+    };
+    let client = Some(client);
     let request = Request {
         timeout: Duration::from_secs(10),
-        ..Request::loopback(PORT, path).tls(Tls { authority, client })
+        ..Request::loopback(port, path).tls(Tls { authority, client })
     };
     let reply = host
         .ask(&request)
@@ -55,6 +62,14 @@ pub fn object(host: &dyn Host, path: &str) -> Outcome<Option<Value>> {
             "the API server answers {path} with status {status}"
         ))),
     }
+}
+
+/// The kubelet's certificate and key.
+fn kubelet(host: &dyn Host) -> Result<(Vec<u8>, Secret)> {
+    let pem = host
+        .read_text(KUBELET)?
+        .with_context(|| format!("{KUBELET} is missing"))?;
+    Ok((pem.clone().into_bytes(), Secret::new(pem)))
 }
 
 /// The administrator's certificate and key out of his kubeconfig.

@@ -19,6 +19,7 @@
 
 pub mod config;
 pub mod core;
+pub mod driver;
 pub mod entry;
 pub mod memory;
 pub mod message;

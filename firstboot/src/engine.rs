@@ -1,7 +1,7 @@
 //! The engine: one loop for every phase. Look; if it is not done, apply; look again.
 //!
-//! Each phase runs on a thread of its own as soon as the phases that it names in `after` are done, so that
-//! waiting for one service and preparing the next overlap. Retries, their pauses and the classification of
+//! Each phase runs on a thread of its own as soon as those of the phases that it names in `after` which the plan has
+//! are done, so that waiting for one service and preparing the next overlap. The plan may grow while it runs. Retries, their pauses and the classification of
 //! troubles are here and nowhere else.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -42,43 +42,55 @@ impl std::fmt::Debug for Engine<'_> {
 }
 
 impl<'a> Engine<'a> {
-    /// An engine for the phases of `plan`.
-    pub fn new(
-        host: &'a dyn Host,
-        journal: &'a Journal,
-        plan: &[&dyn Phase],
-        publish: Publish<'a>,
-    ) -> Self {
-        let pending = |phase: &&dyn Phase| PhaseStatus {
+    /// An engine that has nothing to do yet.
+    pub fn new(host: &'a dyn Host, journal: &'a Journal, publish: Publish<'a>) -> Self {
+        Engine {
+            host,
+            journal,
+            publish,
+            board: Mutex::default(),
+            moved: Condvar::new(),
+        }
+    }
+
+    /// Runs until every phase is done: those of `first`, and as soon as its phase `certain` is done, those that
+    /// `then` gives. A phase that fails for good is looked at again from time to time, since somebody may mend
+    /// what is wrong.
+    pub fn run<'p>(
+        &self,
+        first: &'p [&'p dyn Phase],
+        certain: &str,
+        then: impl FnOnce() -> &'p [&'p dyn Phase],
+    ) {
+        std::thread::scope(|scope| {
+            let begin = |plan: &'p [&'p dyn Phase]| {
+                self.put_up(plan);
+                for phase in plan {
+                    scope.spawn(|| {
+                        self.wait_for(phase.after());
+                        self.drive(*phase);
+                    });
+                }
+            };
+            begin(first);
+            self.wait_for(&[certain]);
+            begin(then());
+        });
+        self.journal.record(self.host, "machine", Step::Ready, "");
+    }
+
+    /// Puts the phases of a plan on the board.
+    fn put_up(&self, plan: &[&dyn Phase]) {
+        let mut board = self.board();
+        board.extend(plan.iter().map(|phase| PhaseStatus {
             name: phase.name().to_owned(),
             state: Progress::Pending,
             why: None,
             applied: 0,
             started: None,
             finished: None,
-        };
-        Engine {
-            host,
-            journal,
-            publish,
-            board: Mutex::new(plan.iter().map(pending).collect()),
-            moved: Condvar::new(),
-        }
-    }
-
-    /// Runs until every phase is done. A phase that fails for good is looked at again from time to time, since
-    /// somebody may mend what is wrong.
-    pub fn run(&self, plan: &[&dyn Phase]) {
-        (self.publish)(&self.board());
-        std::thread::scope(|scope| {
-            for phase in plan {
-                scope.spawn(|| {
-                    self.wait_for(phase.after());
-                    self.drive(*phase);
-                });
-            }
-        });
-        self.journal.record(self.host, "machine", Step::Ready, "");
+        }));
+        (self.publish)(&board);
     }
 
     /// The loop. Returns when the phase is done.
@@ -183,11 +195,10 @@ impl<'a> Engine<'a> {
     fn wait_for(&self, names: &[&str]) {
         let mut board = self.board();
         loop {
-            let done = |name: &&str| {
-                let mut entries = board.iter();
-                entries.any(|status| status.name == **name && status.state == Progress::Done)
-            };
-            if names.iter().all(done) {
+            let mut named = board
+                .iter()
+                .filter(|status| names.contains(&status.name.as_str()));
+            if named.all(|status| status.state == Progress::Done) {
                 return;
             }
             board = self
@@ -204,13 +215,15 @@ impl<'a> Engine<'a> {
 
 /// What is wrong with a plan's order: a name twice, or a phase after one that does not come before it.
 pub fn check(plan: &[&dyn Phase]) -> Result<(), String> {
+    let all: Vec<&str> = plan.iter().map(|phase| phase.name()).collect();
     let mut before: Vec<&str> = Vec::new();
     for phase in plan {
         let name = phase.name();
         if before.contains(&name) {
             return Err(format!("phase {name} is in the plan twice"));
         }
-        if let Some(missing) = phase.after().iter().find(|name| !before.contains(name)) {
+        let mut late = phase.after().iter();
+        if let Some(missing) = late.find(|name| all.contains(name) && !before.contains(name)) {
             return Err(format!(
                 "phase {name} is after {missing}, which does not come before it"
             ));
@@ -267,7 +280,7 @@ mod tests {
         let journal = Journal::default();
         let seen = std::sync::Mutex::new(Vec::new());
         let publish = |phases: &[PhaseStatus]| *seen.lock().unwrap() = phases.to_vec();
-        Engine::new(&host, &journal, plan, &publish).run(plan);
+        Engine::new(&host, &journal, &publish).run(plan, "/a", || &[]);
         let lines = host.text(contract::paths::JOURNAL).unwrap();
         let event = |line: &str| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();

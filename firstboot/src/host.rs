@@ -12,9 +12,13 @@ mod linux;
 pub mod mounts;
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
+use contract::peer;
+use contract::peer::keys::{PrivateKey, PublicKey};
+use contract::secret::Secret;
 
 pub use cmd::{Cmd, Output};
 pub use http::{Reply, Request};
@@ -57,6 +61,21 @@ impl<'a> Mount<'a> {
             read_only: false,
         }
     }
+}
+
+/// A question to another machine, over the peers' channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// The cluster secret.
+    pub secret: Secret,
+    /// This machine's key.
+    pub own: PrivateKey,
+    /// The other machine's.
+    pub theirs: PublicKey,
+    /// The question.
+    pub request: peer::Request,
 }
 
 /// Every effect that phases have. Paths are absolute. All of it may block; nothing of it may hang for ever.
@@ -133,6 +152,9 @@ pub trait Host: Sync {
 
     /// One HTTP request to this machine.
     fn ask(&self, request: &Request) -> Result<Reply>;
+
+    /// One question to another machine.
+    fn call(&self, call: &Call) -> Result<peer::Response>;
 
     /// Waits; only the engine and the waits with a deadline call it.
     fn sleep(&self, time: Duration);

@@ -3,8 +3,11 @@
 //! [`service`] runs the [`engine`] with a plan of [`phases`]; what they do to the machine goes through [`host`],
 //! what they decide is kept in the [`ledger`].
 
+pub mod agent;
 pub mod api;
+pub mod api_servers;
 pub mod assembly;
+pub mod balancer;
 pub mod birth;
 pub mod engine;
 pub mod etcd;
@@ -21,6 +24,7 @@ pub mod peers;
 pub mod phase;
 pub mod phases;
 pub mod pki;
+pub mod pod_routes;
 pub mod registry;
 pub mod render;
 pub mod service;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use firstboot::host::{Host, Linux};
 use firstboot::machine::loader;
-use firstboot::{initrd, peers, phases, registry, service, snapshotter, status};
+use firstboot::{balancer, initrd, peers, phases, registry, service, snapshotter, status};
 
 /// Turns a machine that booted a Seedbed image, and a seed, into a Kubernetes node.
 #[derive(Debug, Parser)]
@@ -31,6 +31,18 @@ enum Command {
         /// Where to listen.
         #[arg(long, default_value_t = SocketAddr::from(([127, 0, 0, 1], contract::port::REGISTRY)))]
         listen: SocketAddr,
+    },
+    /// Lead connections on loopback to an API server that answers (seedbed-balancer.service).
+    Balancer {
+        /// Where to listen; may be given several times.
+        #[arg(long, default_values_t = balancer::LISTEN)]
+        listen: Vec<SocketAddr>,
+        /// The list of API servers, which may be replaced at any time.
+        #[arg(long, default_value = contract::paths::BACKENDS)]
+        backends: PathBuf,
+        /// The authority of the API servers' certificates; without this file any certificate will do.
+        #[arg(long, default_value = balancer::AUTHORITY)]
+        authority: PathBuf,
     },
     /// Give containerd the file systems of containers, on the image's layers in place (seedbed-snapshotter.service).
     Snapshotter {
@@ -59,7 +71,7 @@ enum Command {
     /// Say that this machine could not start (emergency.service, which then restarts it).
     #[command(hide = true)]
     GiveUp,
-    /// Print the phases in their order.
+    /// Print the phases of each role in their order.
     Plan,
     /// Print how far this machine has come.
     Status {
@@ -97,6 +109,11 @@ fn run(command: &Command) -> anyhow::Result<()> {
         }
         Command::Initrd => initrd::prepare(host, &|line| println!("seedbed: {line}")),
         Command::Registry { store, listen } => registry::run(store, *listen),
+        Command::Balancer {
+            listen,
+            backends,
+            authority,
+        } => balancer::run(listen, backends, authority),
         Command::Snapshotter { store, root, run } => snapshotter::run(store, root, run),
         Command::IsBooted { disk } => {
             let name = disk.trim_start_matches("/dev/");
@@ -112,12 +129,23 @@ fn run(command: &Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Plan => {
-            for phase in phases::FOUNDER {
-                println!("{:<20} after {}", phase.name(), phase.after().join(", "));
-            }
+            print_plans();
             Ok(())
         }
         Command::Status { json } => print_status(host, *json),
+    }
+}
+
+fn print_plans() {
+    for (title, plan) in [
+        ("every machine", phases::COMMON),
+        ("control plane", phases::CONTROL_PLANE),
+        ("worker", phases::WORKER),
+    ] {
+        println!("{title}:");
+        for phase in plan {
+            println!("  {:<20} after {}", phase.name(), phase.after().join(", "));
+        }
     }
 }
 

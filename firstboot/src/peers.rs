@@ -1,4 +1,4 @@
-//! The machine's side of the peers' channel: answers whoever knows the cluster secret.
+//! The machines' side of the peers' channel: answers whoever knows the cluster secret, and asks other machines.
 //!
 //! Each connection carries one question. Strangers get no further than the handshake, and none of them can
 //! take much: connections, bytes and time are limited. What is answered is decided by [`answer`].
@@ -7,10 +7,11 @@ mod answer;
 mod limited;
 
 use crate::facts;
-use crate::host::Host;
+use crate::host::{Call, Host};
+use crate::ledger::{self, ChannelKey};
 use crate::peers::limited::Limited;
 use anyhow::Context;
-use contract::peer::MAX_REQUEST;
+use contract::peer::{MAX_REQUEST, MAX_RESPONSE, Response};
 use contract::peer::channel::{Channel, ChannelError};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +23,9 @@ const MAX_CONNECTIONS: usize = 16;
 
 /// The time that a connection may take in all.
 const MAX_TIME: Duration = Duration::from_secs(20);
+
+/// The time that another machine may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// How long to wait when the kernel hands out no connection, such as for want of memory.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -88,16 +92,30 @@ fn converse(host: &dyn Host, stream: TcpStream, from: SocketAddr) {
         Ok(None) => return,
         Err(error) => return tracing::warn!(%from, "a peer asks, but {error:#}"),
     };
+    let own = match ledger::read::<ChannelKey>(host) {
+        Ok(keys) => keys.map(|keys| keys.private),
+        Err(error) => return tracing::warn!(%from, "a peer asks, but {error:#}"),
+    };
     let exchange = || -> Result<(), ChannelError> {
-        let mut channel = Channel::accept(Limited::new(stream, MAX_TIME), &secret)?;
+        let stream = Limited::new(stream, MAX_TIME);
+        let (mut channel, caller) = Channel::accept(stream, &secret, own.as_ref())?;
         let request = channel.receive(MAX_REQUEST)?;
-        tracing::info!(%from, ?request, "a peer asks");
-        channel.send(&answer::answer(host, &request))
+        tracing::debug!(%from, ?caller, ?request, "a peer asks");
+        channel.send(&answer::answer(host, caller, &request))
     };
     if let Err(error) = exchange() {
         let error = anyhow::Error::from(error);
         tracing::info!(%from, "a peer's connection ended: {error:#}");
     }
+}
+
+/// Asks another machine one question.
+pub fn call(call: &Call) -> anyhow::Result<Response> {
+    let stream = TcpStream::connect_timeout(&call.address, CONNECT)?;
+    let stream = Limited::new(stream, MAX_TIME);
+    let mut channel = Channel::join(stream, &call.secret, &call.own, &call.theirs)?;
+    channel.send(&call.request)?;
+    Ok(channel.receive(MAX_RESPONSE)?)
 }
 
 #[cfg(test)]

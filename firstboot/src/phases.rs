@@ -1,7 +1,11 @@
 //! The phases, one file a subject, and the plans that are lists of them.
 //!
-//! A role is another list, never an `if` inside a phase.
+//! Every machine begins with [`COMMON`]; what comes then depends on what it is to do ([`plan`]). A role is another list, never
+//! an `if` inside a phase. A phase waits for those of the phases that it names which its plan has.
 
+pub mod api_servers;
+pub mod assembly;
+pub mod authorities;
 pub mod clock;
 pub mod cni;
 pub mod control_plane;
@@ -11,6 +15,7 @@ pub mod etcd_certificates;
 pub mod identity;
 pub mod images;
 pub mod install;
+pub mod join;
 pub mod kubeadm;
 pub mod kubelet;
 pub mod network;
@@ -24,10 +29,11 @@ pub mod store;
 pub(crate) mod tests;
 pub mod time_servers;
 
+use crate::ledger::Role;
 use crate::phase::Phase;
 
-/// The way of the machine that founds a cluster: first control plane, first member of etcd.
-pub const FOUNDER: &[&dyn Phase] = &[
+/// What every machine does, until it is certain what it is to do in its cluster.
+pub const COMMON: &[&dyn Phase] = &[
     &clock::Clock,
     &seed::SeedPhase,
     &network::Configuration,
@@ -35,14 +41,26 @@ pub const FOUNDER: &[&dyn Phase] = &[
     &install::Install,
     &disks::Disks,
     &identity::IdentityPhase,
-    &cni::PodRange,
     &paths::Paths,
     &images::Images,
     &snapshotter::Snapshotter,
     &runtime::Runtime,
     &network::NetworkPhase,
     &time_servers::TimeServers,
+    &assembly::Assembly,
+];
+
+/// The last phase of [`COMMON`]: when it is done, the role is certain.
+pub const CERTAIN: &str = "assembly";
+
+/// A seat of the control plane: member of etcd, API server, controllers.
+pub const CONTROL_PLANE: &[&dyn Phase] = &[
+    &assembly::Founded,
+    &authorities::AuthoritiesPhase,
+    &cni::PodRange,
+    &api_servers::ApiServers,
     &etcd_certificates::EtcdCertificates,
+    &etcd::Membership,
     &etcd::Etcd,
     &kubeadm::Configuration,
     &kubeadm::Certificates,
@@ -63,3 +81,24 @@ pub const FOUNDER: &[&dyn Phase] = &[
     &ready::NodeReady,
     &ready::Pods,
 ];
+
+/// A machine that runs pods only.
+pub const WORKER: &[&dyn Phase] = &[
+    &assembly::Founded,
+    &join::JoinPhase,
+    &api_servers::ApiServers,
+    &kubeadm::Configuration,
+    &kubelet::Configuration,
+    &kubelet::Kubelet,
+    &control_plane::Node,
+    &cni::PodNetwork,
+    &ready::NodeReady,
+];
+
+/// What comes after [`COMMON`].
+pub fn plan(role: Role) -> &'static [&'static dyn Phase] {
+    match role {
+        Role::ControlPlane => CONTROL_PLANE,
+        Role::Worker => WORKER,
+    }
+}

@@ -7,19 +7,23 @@ use std::time::Duration;
 use anyhow::Result;
 use contract::journal::Step;
 
+use crate::agent;
+use crate::assembly::driver;
 use crate::engine::Engine;
 use crate::facts;
 use crate::host::{Cmd, Host};
 use crate::journal::Journal;
-use crate::ledger::{self, Address, Identity};
+use crate::ledger::{self, Address, Identity, Role};
 use crate::phases;
 use crate::status::{PhaseStatus, Status};
 
+/// The administrator's kubeconfig, which machines of the control plane have.
+const ADMIN: &str = "/etc/kubernetes/admin.conf";
 /// Between two savings of the time.
 const SAVE_TIME: Duration = Duration::from_secs(300);
 
 /// Runs the plan, and returns only if the machine cannot even begin.
-pub fn run(host: &dyn Host) -> Result<()> {
+pub fn run(host: &'static dyn Host) -> Result<()> {
     host.create_dir("/run/seedbed", 0o755)?;
     let kubernetes = facts::manifest(host)?.kubernetes;
     notify("READY=1");
@@ -31,8 +35,15 @@ pub fn run(host: &dyn Host) -> Result<()> {
         &format!("Kubernetes {kubernetes}"),
     );
     let publish = |phases: &[PhaseStatus]| publish(host, &kubernetes, phases);
-    let engine = Engine::new(host, &journal, phases::FOUNDER, &publish);
-    engine.run(phases::FOUNDER);
+    std::thread::spawn(move || driver::run(host));
+    let engine = Engine::new(host, &journal, &publish);
+    engine.run(phases::COMMON, phases::CERTAIN, || {
+        // The phase that is done has found the role.
+        let role = phases::assembly::role(host).ok().flatten();
+        let role = role.unwrap_or(Role::Worker);
+        std::thread::spawn(move || agent::run(host, role));
+        phases::plan(role)
+    });
     for line in overview(host) {
         host.announce("/dev/console", format!("{line}\n").as_bytes());
     }
@@ -87,15 +98,18 @@ fn publish(host: &dyn Host, kubernetes: &str, phases: &[PhaseStatus]) {
     notify(&format!("STATUS={done} of {} phases done", phases.len()));
 }
 
-/// What an administrator would ask first.
+/// What an administrator would ask first, on a machine that may answer.
 fn overview(host: &dyn Host) -> Vec<String> {
     let mut lines = Vec::new();
+    if !host.exists(ADMIN) {
+        return lines;
+    }
     for args in [
         ["get", "nodes", "-o", "wide"],
         ["get", "pods", "-A", "-owide"],
     ] {
         let kubectl = Cmd::new("/usr/bin/kubectl")
-            .args(["--kubeconfig", "/etc/kubernetes/admin.conf"])
+            .args(["--kubeconfig", ADMIN])
             .args(args);
         match host.run(&kubectl) {
             Ok(output) => lines.extend(output.stdout.lines().map(str::to_owned)),

@@ -6,10 +6,12 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use contract::peer::Response;
 
-use super::{Cmd, Request, Host, Mount, Output, Reply};
+use super::{Call, Cmd, Host, Mount, Output, Reply, Request};
 
 type Answer = Box<dyn Fn(&Fake, &str) -> Result<String> + Send>;
+type Peers = Box<dyn Fn(&contract::peer::Request) -> Result<Response> + Send>;
 type Web = Box<dyn Fn(&Fake, &str) -> Option<(u16, String)> + Send>;
 
 /// The machine.
@@ -19,6 +21,7 @@ pub(crate) struct Fake {
     /// Answers to commands whose line starts with the text; the last rule that fits counts.
     rules: Mutex<Vec<(String, Answer)>>,
     web: Mutex<Option<Web>>,
+    peers: Mutex<Option<Peers>>,
 }
 
 #[derive(Default)]
@@ -79,6 +82,14 @@ impl Fake {
 
     pub(crate) fn web(&self, web: impl Fn(&Fake, &str) -> Option<(u16, String)> + Send + 'static) {
         *self.web.lock().unwrap() = Some(Box::new(web));
+    }
+
+    /// What other machines answer.
+    pub(crate) fn peers(
+        &self,
+        peers: impl Fn(&contract::peer::Request) -> Result<Response> + Send + 'static,
+    ) {
+        *self.peers.lock().unwrap() = Some(Box::new(peers));
     }
 
     /// The power went: memory is gone, what is on STATE, DATA and the disk remains.
@@ -352,6 +363,14 @@ impl Host for Fake {
                 body: body.into_bytes(),
             }),
             None => bail!("asking {url}: connection refused"),
+        }
+    }
+
+    fn call(&self, call: &Call) -> Result<Response> {
+        let peers = self.peers.lock().unwrap();
+        match peers.as_ref() {
+            Some(answer) => answer(&call.request),
+            None => bail!("asking {}: connection refused", call.address),
         }
     }
 

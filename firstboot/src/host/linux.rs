@@ -7,10 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
+use contract::peer::Response;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::time::{ClockId, Timespec};
 
-use super::{Cmd, Request, Host, Mount, Output, Reply, files, http};
+use super::{Call, Cmd, Host, Mount, Output, Reply, Request, files, http};
 
 /// How much of a failed program's stderr an error shows.
 const TAIL: usize = 1024;
@@ -167,6 +168,10 @@ impl Host for Linux {
 
     fn ask(&self, request: &Request) -> Result<Reply> {
         http::ask(request)
+    }
+
+    fn call(&self, call: &Call) -> Result<Response> {
+        crate::peers::call(call)
     }
 
     fn sleep(&self, time: Duration) {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::facts::Facts;
+use crate::ledger::Role;
 use crate::render::etcd::PKI as ETCD_PKI;
 
 /// A version of kubeadm's configuration API.
@@ -96,18 +97,22 @@ pub fn render(facts: &Facts) -> Result<String, Unsupported> {
 fn init(facts: &Facts, api: Api) -> Value {
     let address = facts.address.address.to_string();
     let socket = "/run/containerd/containerd.sock";
-    json!({
+    let mut document = json!({
         "apiVersion": format!("kubeadm.k8s.io/{}", api.version),
         "kind": "InitConfiguration",
         "localAPIEndpoint": { "advertiseAddress": address, "bindPort": 6443 },
         "nodeRegistration": {
             "name": facts.identity.host_name,
             "criSocket": if api.socket_is_url { format!("unix://{socket}") } else { socket.to_owned() },
-            // A single machine is control plane and worker at once.
-            "taints": [],
             "kubeletExtraArgs": args(api, &BTreeMap::from([("node-ip", address.as_str())])),
         },
-    })
+    });
+    // Where there are no workers, control planes run all pods; elsewhere kubeadm gives them its taint.
+    let all_seated = facts.seed.expect == facts.seed.control_planes;
+    if all_seated || facts.birth.role() == Some(Role::Worker) {
+        document["nodeRegistration"]["taints"] = json!([]);
+    }
+    document
 }
 
 fn cluster(facts: &Facts, api: Api) -> Value {
@@ -125,7 +130,7 @@ fn cluster(facts: &Facts, api: Api) -> Value {
         "clusterName": facts.identity.cluster,
         "kubernetesVersion": facts.manifest.kubernetes,
         "imageRepository": facts.manifest.image_repository,
-        "controlPlaneEndpoint": format!("{}:6443", facts.endpoint()),
+        "controlPlaneEndpoint": format!("{}:{}", facts.identity.endpoint(), contract::port::BALANCER),
         "networking": {
             "dnsDomain": "cluster.local",
             "podSubnet": seed.network.pods.to_string(),
@@ -151,7 +156,7 @@ fn cluster(facts: &Facts, api: Api) -> Value {
 /// Each name once, in a fixed order.
 fn sans(facts: &Facts) -> Vec<String> {
     let mut sans = vec![
-        facts.endpoint(),
+        facts.identity.endpoint(),
         String::from("127.0.0.1"),
         String::from("::1"),
         facts.address.address.to_string(),

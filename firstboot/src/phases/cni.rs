@@ -1,9 +1,9 @@
 //! Pod network: the built-in bridge has this node's pod range.
 //!
-//! The founder is its cluster's first node, and the controller manager gives the first node the first range of the
-//! pod network. So the founder takes that range before anybody runs, and the network is there when kubelet first
+//! A machine that is alone is its cluster's first node, and the controller manager gives the first node the first
+//! range of the pod network. So it takes that range before anybody runs, and the network is there when kubelet first
 //! asks; then it writes the range into its node object. If the controller manager was faster, and whatever it gave,
-//! the node object is right.
+//! the node object is right. Of several machines, each waits for what the controller manager gives it.
 
 use anyhow::Context;
 use contract::seed::subnet::Subnet;
@@ -19,10 +19,12 @@ const FOLDER: &str = "/etc/cni/net.d";
 const CONFIG: &str = "/etc/cni/net.d/10-seedbed.conflist";
 /// The node's ranges, one a line; what the node object says overrules it, hence not in the ledger.
 const RANGES: &str = "/run/seedbed/state/pod-ranges";
+/// The rules of nftables that are loaded; gone at the next boot, as the kernel's are.
+const RULES: &str = "/run/seedbed/pods.nft";
 /// The controller manager gives each node so many bits of an IPv4 network, if nobody tells it otherwise.
 const NODE_PREFIX: u8 = 24;
 
-/// The founder's range is chosen, and the bridge configured with it.
+/// The range of a machine that is alone is chosen, and the bridge configured with it.
 #[derive(Debug)]
 pub struct PodRange;
 
@@ -87,11 +89,14 @@ impl Phase for PodNetwork {
     }
 }
 
-/// The first node's range, where the controller manager's arithmetic is beyond doubt: for an IPv4 network with room
+/// The first node's range if there is no other, and where the controller manager's arithmetic is beyond doubt: for an IPv4 network with room
 /// for a node.
 fn first_range(host: &dyn Host) -> Outcome<Option<String>> {
     let seed = facts::seed(host)?.context("there is no seed yet")?;
-    Ok(first_of(seed.network.pods))
+    Ok(match seed.expect {
+        1 => first_of(seed.network.pods),
+        _ => None,
+    })
 }
 
 fn first_of(pods: Subnet) -> Option<String> {
@@ -111,7 +116,7 @@ fn known(host: &dyn Host) -> Outcome<Option<Vec<String>>> {
 fn configured(host: &dyn Host, ranges: &[String]) -> Outcome<State> {
     let config = host.read_text(CONFIG)?;
     Ok(done_if(
-        config.as_ref() == Some(&cni::conflist(ranges)),
+        config.as_ref() == Some(&cni::conflist(ranges)) && host.exists(RULES),
         "it is not configured",
     ))
 }
@@ -120,6 +125,11 @@ fn configure(host: &dyn Host, ranges: &[String]) -> Outcome<()> {
     if known(host)?.as_deref() != Some(ranges) {
         host.write(RANGES, 0o600, (ranges.join("\n") + "\n").as_bytes())?;
     }
+    let seed = facts::seed(host)?.context("there is no seed yet")?;
+    let loading = format!("{RULES}.loading");
+    host.write(&loading, 0o644, cni::masquerade(seed.network.pods).as_bytes())?;
+    host.run(&Cmd::new("/usr/sbin/nft").args(["-f", &loading]))?;
+    host.copy(&loading, RULES)?;
     host.create_dir(FOLDER, 0o755)?;
     Ok(host.write(CONFIG, 0o644, cni::conflist(ranges).as_bytes())?)
 }

@@ -53,7 +53,7 @@ impl Phase for Node {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["api-server"]
+        &["api-server", "kubelet"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
@@ -108,11 +108,6 @@ impl Phase for UploadConfig {
 #[derive(Debug)]
 pub struct MarkControlPlane;
 
-const LABELS: [&str; 2] = [
-    "node-role.kubernetes.io/control-plane",
-    "node-role.kubernetes.io/master",
-];
-
 impl Phase for MarkControlPlane {
     fn name(&self) -> &'static str {
         "mark-control-plane"
@@ -124,7 +119,7 @@ impl Phase for MarkControlPlane {
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
         let node = node(host)?.unwrap_or_default();
-        let marked = LABELS
+        let marked = crate::agent::LABELS
             .iter()
             .any(|label| !node["metadata"]["labels"][*label].is_null());
         Ok(if marked { State::Done } else { State::Absent })

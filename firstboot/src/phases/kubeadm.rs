@@ -10,8 +10,8 @@ use crate::facts::Facts;
 use crate::host::Host;
 use crate::kubeadm::{self, config};
 use crate::phase::{Outcome, Phase, State, Trouble};
+use crate::pki::PKI;
 
-const PKI: &str = "/etc/kubernetes/pki";
 
 /// `kubeadm.yaml` is rendered.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Phase for Configuration {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["network"]
+        &["assembly"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
@@ -65,7 +65,7 @@ impl Phase for Certificates {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["clock", "paths", "kubeadm-config"]
+        &["authorities", "kubeadm-config"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
@@ -165,6 +165,7 @@ impl Phase for ApiServer {
     }
 
     fn after(&self) -> &'static [&'static str] {
+        // An API server that does not reach etcd gives up and is started again later and later.
         &["kubeconfigs"]
     }
 

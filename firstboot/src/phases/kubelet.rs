@@ -11,7 +11,8 @@ const UNIT: &str = "kubelet.service";
 const CONFIG: &str = "/var/lib/kubelet/config.yaml";
 const FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
 const KUBECONFIG: &str = "/etc/kubernetes/kubelet.conf";
-const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+/// The link to the certificate and key that kubelet uses now.
+pub(super) const CURRENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
 /// kubeadm has written kubelet's configuration.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ impl Phase for Configuration {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["kubeconfigs"]
+        &["kubeconfigs", "join", "kubeadm-config"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
@@ -56,6 +57,7 @@ impl Phase for Kubelet {
             "kubelet-config",
             "images",
             "control-plane",
+            "api-servers",
             "etcd",
             "runtime",
             "store",

@@ -56,7 +56,7 @@ impl Phase for Pods {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["node-ready", "kubelet-finalize"]
+        &["node-ready", "kubelet-finalize", "founded"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {

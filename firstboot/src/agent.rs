@@ -1,0 +1,112 @@
+//! What goes on for as long as a machine is part of a cluster: routes to other machines' pods, and where API servers
+//! are. It begins before the machine is Ready, since pods need the routes.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::api;
+use crate::api_servers;
+use crate::birth;
+use crate::host::Host;
+use crate::ledger::{self, Identity, Role};
+use crate::neighbours;
+use crate::phase::Trouble;
+use crate::pod_routes;
+
+/// Between two looks at the cluster's nodes.
+const PERIOD: Duration = Duration::from_secs(5);
+/// The labels of control planes, the newer first.
+pub const LABELS: [&str; 2] = [
+    "node-role.kubernetes.io/control-plane",
+    "node-role.kubernetes.io/master",
+];
+
+/// Never returns.
+pub fn run(host: &dyn Host, role: Role) {
+    let mut last = String::new();
+    loop {
+        let why = match look(host, role) {
+            Ok(()) => String::new(),
+            Err(error) => format!("{error:#}"),
+        };
+        if why != last && !why.is_empty() {
+            tracing::warn!("following the cluster's nodes: {why}");
+        }
+        last = why;
+        host.sleep(PERIOD);
+    }
+}
+
+/// Follows the cluster's nodes once. While no API server answers, those that the machines of the site tell of count.
+fn look(host: &dyn Host, role: Role) -> Result<()> {
+    let nodes = match api::object(host, "/api/v1/nodes") {
+        Ok(answer) => answer.unwrap_or_default(),
+        Err(trouble) => {
+            let mut known = api_servers::kept(host)?;
+            known.extend(seats(host)?);
+            api_servers::keep(host, &known)?;
+            api_servers::tell(host, role)?;
+            return match trouble {
+                Trouble::Waiting(_) => Ok(()),
+                Trouble::Transient(error) | Trouble::Permanent(error) => Err(error),
+            };
+        }
+    };
+    let nodes = pod_routes::list(&nodes["items"]);
+    let servers = control_planes(nodes);
+    if !servers.is_empty() {
+        api_servers::keep(host, &servers)?;
+    }
+    api_servers::tell(host, role)?;
+    let identity: Identity = ledger::decided(host)?;
+    pod_routes::apply(host, &pod_routes::wanted(nodes, &identity.host_name))
+}
+
+/// The addresses of nodes that are marked as control planes.
+fn control_planes(nodes: &[Value]) -> Vec<IpAddr> {
+    let marked = |node: &&Value| {
+        let labels = &node["metadata"]["labels"];
+        LABELS.iter().any(|label| !labels[*label].is_null())
+    };
+    let first = |node: &Value| pod_routes::addresses(node).first().copied();
+    nodes.iter().filter(marked).filter_map(first).collect()
+}
+
+/// The addresses of machines that were named for the control plane.
+fn seats(host: &dyn Host) -> Result<Vec<IpAddr>> {
+    let Some(birth) = birth::read(host)? else {
+        return Ok(Vec::new());
+    };
+    let named = |machine| birth.seats.iter().any(|seat| seat.machine == machine);
+    let neighbours = neighbours::read(host)?.into_iter();
+    Ok(neighbours
+        .filter(|one| named(one.machine))
+        .map(|one| one.address)
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn control_planes_are_known_by_either_label() {
+        let node = |label: &str, address: &str| {
+            json!({
+                "metadata": { "labels": { label: "" } },
+                "status": { "addresses": [{ "type": "InternalIP", "address": address }] },
+            })
+        };
+        let nodes = [
+            node("node-role.kubernetes.io/master", "10.0.0.1"),
+            node("node-role.kubernetes.io/control-plane", "10.0.0.2"),
+            node("other", "10.0.0.3"),
+        ];
+        let expected: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
+        assert_eq!(control_planes(&nodes), expected);
+    }
+}

@@ -1,0 +1,174 @@
+//! The check of one API server: `GET /readyz` over TLS, without a client certificate.
+//!
+//! That a server takes connections proves little, since the kernel does that for a process that hangs. Nothing
+//! secret is sent or learnt; clients verify the server for themselves, end to end. The authority is asked all the
+//! same as soon as the machine has it: a stranger at the address of a former API server would answer every client
+//! with a certificate that it refuses, and, since such connections are short, always have the fewest.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::balancer::health::Finding;
+
+/// Time for a whole check. A server on the same network answers within milliseconds, an emulated one within some
+/// hundred.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A name that every API server's certificate has, whatever its address.
+const NAME: &str = "kubernetes.default.svc";
+
+const REQUEST: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: kubernetes.default.svc\r\nUser-Agent: seedbed-balancer\r\nConnection: close\r\n\r\n";
+
+/// Length of the status line as far as its number: `HTTP/1.1 200`.
+const STATUS: usize = 12;
+
+/// What checks of one server have in common. TLS sessions are taken up again, which spares the server a signature
+/// at each check.
+#[derive(Clone)]
+pub(super) struct Probe {
+    connector: TlsConnector,
+}
+
+impl Probe {
+    /// A check that takes any certificate, or only those of the authorities in a PEM text.
+    pub(super) fn new(authority: Option<&[u8]>) -> Result<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier: Arc<dyn ServerCertVerifier> = match authority {
+            None => Arc::new(AnyCertificate(provider.clone())),
+            Some(pem) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in CertificateDer::pem_slice_iter(pem) {
+                    roots.add(certificate.context("reading the authority's certificate")?)?;
+                }
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                    .build()
+                    .context("preparing to verify API servers")?
+            }
+        };
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .context("preparing TLS")?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        Ok(Probe {
+            connector: TlsConnector::from(Arc::new(config)),
+        })
+    }
+
+    /// Checks the server at `address`, within a second.
+    pub(super) async fn check(&self, address: SocketAddr) -> Finding {
+        let Ok(result) = tokio::time::timeout(TIMEOUT, self.ask(address)).await else {
+            return Finding::Silent;
+        };
+        match result {
+            Ok(finding) => finding,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Finding::Refused,
+            Err(error) => {
+                tracing::debug!(%address, "checking an API server: {error}");
+                Finding::Silent
+            }
+        }
+    }
+
+    async fn ask(&self, address: SocketAddr) -> io::Result<Finding> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
+        let mut stream = self.connector.connect(name, stream).await?;
+        stream.write_all(REQUEST).await?;
+        let mut status = [0; STATUS];
+        stream.read_exact(&mut status).await?;
+        Ok(finding(&status))
+    }
+}
+
+/// What the beginning of an answer says. A refusal of anonymous questions is as good as an answer; a status of 500
+/// is that of a server that is not ready.
+fn finding(status: &[u8; STATUS]) -> Finding {
+    match status {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', _, b' ', code @ ..]
+            if [b"200", b"401", b"403"].contains(&code) =>
+        {
+            Finding::Alive
+        }
+        _ => Finding::Silent,
+    }
+}
+
+/// Takes every certificate whose key the server has.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::finding;
+    use crate::balancer::health::Finding::{self, Alive, Silent};
+
+    #[test]
+    fn answers_that_prove_an_api_server() {
+        let check = |answer: &[u8; 12], expected: Finding| {
+            let text = String::from_utf8_lossy(answer);
+            assert_eq!(finding(answer), expected, "{text}");
+        };
+        check(b"HTTP/1.1 200", Alive);
+        check(b"HTTP/1.0 200", Alive);
+        check(b"HTTP/1.1 401", Alive);
+        check(b"HTTP/1.1 403", Alive);
+        check(b"HTTP/1.1 404", Silent);
+        check(b"HTTP/1.1 500", Silent);
+        check(b"HTTP/1.1 503", Silent);
+        check(b"SSH-2.0-Open", Silent);
+        check(b"HTTP/2.0 200", Silent);
+    }
+}
