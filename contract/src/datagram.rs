@@ -30,10 +30,16 @@ mod window;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The version of datagrams that this program speaks.
 pub const VERSION: u8 = 1;
+
+/// The IPv4 group that machines call each other by: administratively scoped, local (RFC 2365, section 6.1).
+pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 255, 74, 46);
+
+/// The IPv6 group: transient and link-local (RFC 4291, section 2.7).
+pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0x5eed, 0x0bed);
 
 /// Most bytes of a datagram: what fits into every IPv6 path without fragments (RFC 8200, section 5: 1,280, less
 /// 40 of IPv6 and 8 of UDP).
