@@ -4,6 +4,7 @@
 //! what they decide is kept in the [`ledger`].
 
 pub mod api;
+pub mod discovery;
 pub mod engine;
 pub mod facts;
 pub mod host;

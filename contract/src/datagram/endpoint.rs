@@ -175,6 +175,12 @@ impl Endpoint {
         self.counters
     }
 
+    /// The next datagram has another salt.
+    #[cfg(test)]
+    pub(super) fn exhaust(&mut self) {
+        self.sender.sealed = MAX_SEALED;
+    }
+
     /// The cheap questions first: a flood asks no others.
     fn judge(&mut self, datagram: &[u8]) -> Result<Opened, Refusal> {
         if datagram.len() > MAX_DATAGRAM {
