@@ -3,6 +3,7 @@
 //!
 //! Both programs import this crate; it imports neither, and does no input or output of its own.
 
+pub mod datagram;
 pub mod document;
 pub mod guid;
 pub mod journal;

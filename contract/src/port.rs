@@ -6,3 +6,5 @@ pub const BALANCER: u16 = 7443;
 pub const REGISTRY: u16 = 7445;
 /// The peers' channel: Noise over TCP, keyed by the cluster secret (see [`crate::peer`]).
 pub const PEER: u16 = 7444;
+/// Discovery: sealed datagrams over UDP (see [`crate::datagram`]).
+pub const DISCOVERY: u16 = 7446;

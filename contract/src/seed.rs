@@ -3,6 +3,7 @@
 //! [`SeedFile`](file::SeedFile) is the file as written; [`parse`] is the only way to a [`Seed`], so every
 //! `Seed` makes sense. Where seeds are looked for is `firstboot`'s business.
 
+pub mod discovery;
 pub mod file;
 pub mod install;
 pub mod subnet;
@@ -11,6 +12,7 @@ mod validate;
 use crate::document::{self, Faults};
 use crate::guid::Guid;
 use crate::secret::Secret;
+use crate::seed::discovery::Discovery;
 use crate::seed::file::SeedFile;
 use crate::seed::install::Install;
 use crate::seed::subnet::{InterfaceAddress, Subnet};
@@ -35,6 +37,8 @@ pub struct Seed {
     pub control_planes: u32,
     /// Addresses of machines, pods and services.
     pub network: Network,
+    /// How machines find each other.
+    pub discovery: Discovery,
     /// The host name's template; see [`Seed::hostname`].
     hostname: String,
     /// Timeouts of etcd.
@@ -184,6 +188,9 @@ impl Seed {
         }
         line("network.podSubnet", &self.network.pods);
         line("network.serviceSubnet", &self.network.services);
+        line("discovery.multicast", &self.discovery.multicast);
+        let peers = &self.discovery.peers;
+        peers.iter().for_each(|peer| line("discovery.peers", peer));
         line("hostname", &self.hostname);
         line("etcd.heartbeat", &self.etcd.heartbeat_ms);
         line("etcd.election", &self.etcd.election_ms);

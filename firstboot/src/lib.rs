@@ -9,6 +9,7 @@ pub mod api_servers;
 pub mod assembly;
 pub mod balancer;
 pub mod birth;
+pub mod discovery;
 pub mod engine;
 pub mod etcd;
 pub mod facts;

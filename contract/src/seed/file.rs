@@ -23,6 +23,9 @@ pub struct SeedFile {
     /// Addresses of machines, pods and services.
     #[serde(default)]
     pub network: NetworkFile,
+    /// How machines find each other.
+    #[serde(default)]
+    pub discovery: DiscoveryFile,
     /// The machines' host name: `{cluster}` stands for the cluster's name, `{machine}` for the first eight
     /// characters of the machine's id.
     #[serde(default = "default_hostname")]
@@ -126,6 +129,28 @@ impl Default for NetworkFile {
             fixed: None,
             pod_subnet: "10.244.0.0/16".into(),
             service_subnet: "10.96.0.0/12".into(),
+        }
+    }
+}
+
+/// How machines find each other.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DiscoveryFile {
+    /// Where to look for machines that multicast does not reach, as behind a router: addresses
+    /// (`192.168.8.10`), DNS names (`nodes.plant.example`, all of whose A and AAAA records count) and ranges
+    /// (`192.168.8.0/24`; at most /20, with IPv6 /116).
+    #[schemars(length(max = 256))]
+    pub peers: Vec<String>,
+    /// Whether machines call each other by multicast, on every wired network they are on.
+    pub multicast: bool,
+}
+
+impl Default for DiscoveryFile {
+    fn default() -> Self {
+        DiscoveryFile {
+            peers: Vec::new(),
+            multicast: true,
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::document::{Document, Fault, Faults};
 use crate::guid::Guid;
 use crate::secret::Secret;
+use crate::seed::discovery::{Discovery, MIN_PREFIX_V4, MIN_PREFIX_V6, Peer};
 use crate::seed::file::{SeedFile, StaticFile};
 use crate::seed::install::{Install, Pattern, Selector};
 use crate::seed::subnet::{InterfaceAddress, Subnet, SubnetError};
@@ -52,6 +53,7 @@ impl Check<'_> {
         let cluster = self.cluster();
         self.control_plane();
         let network = self.network();
+        let discovery = self.discovery();
         self.hostname();
         let etcd = self.etcd();
         self.kubernetes();
@@ -62,6 +64,7 @@ impl Check<'_> {
             expect: self.file.machines.expect,
             control_planes: self.file.control_plane.count,
             network: network?,
+            discovery,
             hostname: self.file.hostname.clone(),
             etcd,
             cert_sans: self.file.kubernetes.cert_sans.clone(),
@@ -367,6 +370,31 @@ impl Check<'_> {
         interface.map(Some)
     }
 
+    fn discovery(&mut self) -> Discovery {
+        let file = &self.file.discovery;
+        let mut peers = Vec::new();
+        for (i, text) in file.peers.iter().enumerate() {
+            let path = format!("discovery.peers[{i}]");
+            match peer(text) {
+                Ok(peer) if peers.contains(&peer) => {
+                    let hint = "keep one of the lines";
+                    self.fault(&path, format!("{text} is there twice"), hint);
+                }
+                Ok(peer) => peers.push(peer),
+                Err((message, hint)) => self.fault(&path, message, hint),
+            }
+        }
+        if !file.multicast && file.peers.is_empty() && self.file.machines.expect > 1 {
+            let message = "without multicast and peers no machine finds another";
+            let hint = "add discovery.peers, or take multicast: false away";
+            self.fault("discovery.multicast", message, hint);
+        }
+        Discovery {
+            peers,
+            multicast: file.multicast,
+        }
+    }
+
     fn hostname(&mut self) {
         let template = &self.file.hostname;
         let name = hostname(template, &self.file.cluster.name, "01234567");
@@ -495,6 +523,59 @@ impl Check<'_> {
         }
         size
     }
+}
+
+/// Reads one of `discovery.peers`; an error is its message and hint.
+fn peer(text: &str) -> Result<Peer, (String, String)> {
+    if text.contains('/') {
+        let range: Subnet = text.parse().map_err(|error: SubnetError| {
+            let hint = match &error {
+                SubnetError::HostBits { network, .. } => format!("write {network}"),
+                _ => "write a range as 192.168.8.0/24".to_owned(),
+            };
+            (error.to_string(), hint)
+        })?;
+        let least = if range.is_v4() {
+            MIN_PREFIX_V4
+        } else {
+            MIN_PREFIX_V6
+        };
+        if range.prefix() < least {
+            let message = format!("{range} is too large to look through");
+            return Err((
+                message,
+                format!("give ranges of /{least} or less, or names"),
+            ));
+        }
+        check_peer(text, range.address())?;
+        return Ok(Peer::Range(range));
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        check_peer(text, address)?;
+        return Ok(Peer::Address(address));
+    }
+    if is_host(text) {
+        return Ok(Peer::Name(text.to_owned()));
+    }
+    Err((
+        format!("{text:?} is neither an address nor a DNS name nor a range"),
+        "write it as 192.168.8.10, nodes.plant.example or 192.168.8.0/24, without a port".into(),
+    ))
+}
+
+/// Whether a machine can be at this address, seen from another one.
+fn check_peer(text: &str, address: IpAddr) -> Result<(), (String, String)> {
+    let reason = if address.is_multicast() {
+        "a group of machines; multicast needs no setting"
+    } else if address.is_loopback() || address.is_unspecified() {
+        "no address that other machines have"
+    } else if is_link_local(address) {
+        "good on one wire only, and its meaning depends on the interface"
+    } else {
+        return Ok(());
+    };
+    let hint = "give an address that is routed, or a DNS name";
+    Err((format!("{text} is {reason}"), hint.into()))
 }
 
 /// A DNS label in lower case (RFC 1123, section 2.1).
