@@ -110,8 +110,8 @@ pub struct Beacon {
     pub host_name: String,
     /// Its addresses, the best first, at most [`MAX_ADDRESSES`].
     pub addresses: Vec<IpAddr>,
-    /// The last slot of the founding log that it knows decided, and the digest of the log up to there.
-    pub decided: Option<(u32, [u8; 32])>,
+    /// The last slot of the founding log that it knows decided, and the digest of what was decided there.
+    pub decided: Option<(u32, [u8; 16])>,
     /// The cluster that it belongs to.
     pub cluster: Option<[u8; 16]>,
     /// What it does there.

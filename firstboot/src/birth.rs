@@ -19,7 +19,9 @@ pub const WHY: &str = "/run/seedbed/assembly.txt";
 pub struct Birth {
     /// Counts attempts to found the cluster, from 1.
     pub epoch: u32,
-    /// The cluster's identifier, a GUID.
+    /// The cluster's identifier, as it was drawn.
+    pub id: [u8; 16],
+    /// The same as a GUID.
     pub cluster: String,
     /// The control plane.
     pub seats: Vec<Seat>,
@@ -36,6 +38,7 @@ impl Birth {
     pub fn new(entry: &Entry, me: Seat) -> Self {
         Birth {
             epoch: entry.epoch(),
+            id: *entry.cluster(),
             cluster: Guid::derived(*entry.cluster()).to_string(),
             seats: entry.seats().to_vec(),
             initialiser: entry.initialiser(),

@@ -1,3 +1,331 @@
-//! placeholder until discovery is merged
-use crate::host::Host;
-pub fn run(_: &'static dyn Host) {}
+//! Runs the core of the protocol on a machine: over [`crate::discovery`], with its memory on STATE.
+//!
+//! It begins when the machine knows who it is and where it is reached, and goes on for as long as the machine runs,
+//! since others may ask what was decided. What it finds, the phases read from files: the memory itself
+//! ([`crate::birth`]), the other machines ([`crate::neighbours`]), and why there is no birth yet.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use contract::datagram::{self, Payload, Roles};
+use contract::peer::keys::PublicKey;
+use contract::seed::Seed;
+use serde::{Deserialize, Serialize};
+
+use crate::assembly::entry::hex;
+use crate::assembly::message::Standing;
+use crate::assembly::quorum::quorum;
+use crate::assembly::{Action, Beacon, Config, Core, Entry, Event, MachineId, Message, Timing};
+use crate::birth::{self, Birth};
+use crate::discovery::{self, Discovery, Target};
+use crate::facts;
+use crate::host::{Cmd, Host};
+use crate::ledger::{self, Address, ChannelKey, Epoch, Identity};
+use crate::neighbours::{NEIGHBOURS, Neighbour};
+use crate::phases::etcd::FOUNDED;
+use crate::pki::{self, PKI};
+
+/// Between two looks at what this machine itself has done.
+const LOOK: Duration = Duration::from_millis(250);
+/// Before another try, when the sockets or the disk failed.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Never returns.
+pub fn run(host: &'static dyn Host) {
+    loop {
+        match Site::read(host) {
+            Ok(Some(site)) => {
+                if let Err(error) = follow(host, &site) {
+                    tracing::error!("assembly: {error:#}");
+                    host.sleep(PAUSE);
+                }
+            }
+            Ok(None) => host.sleep(LOOK),
+            Err(error) => {
+                tracing::error!("assembly: {error:#}");
+                host.sleep(PAUSE);
+            }
+        }
+    }
+}
+
+/// What this machine is told about its site and itself, once all of it is decided.
+struct Site {
+    seed: Seed,
+    identity: Identity,
+    address: IpAddr,
+    key: PublicKey,
+}
+
+impl Site {
+    fn read(host: &dyn Host) -> Result<Option<Self>> {
+        let (Some(seed), Some(identity), Some(address), Some(keys)) = (
+            facts::seed(host)?,
+            ledger::read::<Identity>(host)?,
+            ledger::read::<Address>(host)?,
+            ledger::read::<ChannelKey>(host)?,
+        ) else {
+            return Ok(None);
+        };
+        Ok(Some(Site {
+            seed,
+            identity,
+            address: address.address,
+            key: keys.public,
+        }))
+    }
+
+    fn config(&self, host: &dyn Host) -> Result<Config> {
+        Ok(Config {
+            machines: self.seed.expect,
+            seats: self.seed.control_planes,
+            me: self.identity.machine_id()?,
+            incarnation: host.random()?,
+            key: *self.key.as_bytes(),
+            timing: Timing::default(),
+        })
+    }
+
+    /// What the machine says of itself: the core's part, and what other machines need to reach it.
+    fn beacon(&self, core: &Beacon, birth: Option<&Birth>) -> datagram::Beacon {
+        let role = birth.and_then(Birth::role);
+        let control_plane = role == Some(ledger::Role::ControlPlane);
+        datagram::Beacon {
+            machine: datagram::MachineId(core.machine.0),
+            incarnation: core.incarnation,
+            boot: 0,
+            sequence: 0,
+            key: core.key,
+            host_name: self.identity.host_name.clone(),
+            addresses: vec![self.address],
+            decided: core.decided.map(|standing| (standing.slot, standing.digest)),
+            cluster: birth
+                .filter(|birth| birth.authority.is_some())
+                .map(|birth| birth.id),
+            roles: Roles {
+                control_plane,
+                etcd: control_plane,
+                worker: role.is_some() && !control_plane,
+            },
+            phase: String::new(),
+            time: 0,
+        }
+    }
+}
+
+/// A message of the core on the wire, which does not say by itself who sends it.
+#[derive(Serialize, Deserialize)]
+struct Letter {
+    from: MachineId,
+    message: Message,
+}
+
+fn follow(host: &'static dyn Host, site: &Site) -> Result<()> {
+    let config = site.config(host)?;
+    let mut seed = [0; 32];
+    seed[..16].copy_from_slice(&host.random()?);
+    seed[16..].copy_from_slice(&host.random()?);
+    let core = Core::new(config.clone(), birth::memory(host)?, seed)?;
+    let beacon = site.beacon(&core.beacon(), birth::read(host)?.as_ref());
+    let wire = Discovery::start(host, discovery::Config::of(&site.seed), beacon)?;
+    let mut driver = Driver {
+        host,
+        site,
+        config,
+        core,
+        wire,
+        wake: host.uptime(),
+        told: String::new(),
+    };
+    loop {
+        driver.turn()?;
+    }
+}
+
+struct Driver<'a> {
+    host: &'static dyn Host,
+    site: &'a Site,
+    config: Config,
+    core: Core,
+    wire: Discovery,
+    /// When the core wants to be asked again.
+    wake: Duration,
+    /// What stands in [`birth::WHY`].
+    told: String,
+}
+
+impl Driver<'_> {
+    /// Takes in what comes next, and what this machine has done itself.
+    fn turn(&mut self) -> Result<()> {
+        let left = self.wake.saturating_sub(self.host.uptime());
+        if let Some((_, payload)) = self.wire.receive(left.min(LOOK)) {
+            if let Some(event) = event(payload) {
+                self.step(event)?;
+            }
+        } else {
+            self.step(Event::Tick)?;
+        }
+        if let Some(event) = self.own()? {
+            self.step(event)?;
+        }
+        self.neighbours()?;
+        self.why()
+    }
+
+    fn step(&mut self, event: Event) -> Result<()> {
+        for action in self.core.step(event, self.host.uptime()) {
+            match action {
+                Action::Persist(memory) => {
+                    let json = serde_json::to_vec(&memory).context("composing the votes")?;
+                    self.host.write(birth::MEMORY, 0o600, &json)?;
+                }
+                Action::Send { to, message } => {
+                    let to = datagram::MachineId(to.0);
+                    self.send(Target::Machine(to), Some(to), message)?;
+                }
+                Action::Broadcast(message) => self.send(Target::All, None, message)?,
+                Action::WakeAt(at) => self.wake = at,
+                Action::Decided(entry) => self.decided(&entry)?,
+                Action::Trouble(trouble) => tracing::error!("assembly: {trouble}"),
+            }
+        }
+        Ok(())
+    }
+
+    fn send(
+        &self,
+        target: Target,
+        to: Option<datagram::MachineId>,
+        message: Message,
+    ) -> Result<()> {
+        let letter = Letter {
+            from: self.config.me,
+            message,
+        };
+        let bytes = postcard::to_stdvec(&letter).context("composing a message")?;
+        self.wire.send(target, &Payload::Assembly { to, bytes })
+    }
+
+    /// What was decided is on disk. What an earlier attempt made is disposed of at the next start.
+    fn decided(&self, entry: &Entry) -> Result<()> {
+        let birth = birth::read(self.host)?;
+        self.wire
+            .announce(self.site.beacon(&self.core.beacon(), birth.as_ref()));
+        tracing::info!(
+            "assembly: {} of cluster {}, attempt {}, initialiser {}",
+            if entry.is_founded() { "founding" } else { "naming" },
+            hex(entry.cluster()),
+            entry.epoch(),
+            entry.initialiser()
+        );
+        let worked = ledger::read::<Epoch>(self.host)?;
+        if worked.is_some_and(|worked| worked.epoch != entry.epoch()) {
+            tracing::warn!("assembly: another attempt begins; this machine starts again for it");
+            self.host
+                .run(&Cmd::new("/usr/bin/systemctl").args(["--no-block", "reboot"]))?;
+        }
+        Ok(())
+    }
+
+    /// What this machine has done, or lost, of what it was named for.
+    fn own(&self) -> Result<Option<Event>> {
+        let Some(Entry::Named { epoch, seats, .. }) = self.core.decided() else {
+            return Ok(None);
+        };
+        let Some(birth) = birth::read(self.host)?.filter(Birth::initialises) else {
+            return Ok(None);
+        };
+        if birth.epoch != *epoch {
+            return Ok(None);
+        }
+        // A seat that came back with a new key has lost its part of etcd.
+        let peers = self.wire.peers();
+        let lost = seats.iter().any(|seat| {
+            let latest = peers.latest(datagram::MachineId(seat.machine.0));
+            seat.machine != self.config.me
+                && latest.is_some_and(|heard| heard.beacon.key != seat.key)
+        });
+        if lost && !self.host.exists(FOUNDED) {
+            return Ok(Some(Event::Lost { epoch: *epoch }));
+        }
+        if !self.host.exists(FOUNDED) {
+            return Ok(None);
+        }
+        let authority = pki::read(self.host, &format!("{PKI}/ca"))?;
+        let fingerprint = authority
+            .map(|pair| pki::fingerprint(&pair.public))
+            .transpose()?;
+        Ok(fingerprint.map(|fingerprint| Event::MadeAuthority {
+            epoch: *epoch,
+            fingerprint,
+        }))
+    }
+
+    /// Writes down who was heard of lately.
+    fn neighbours(&self) -> Result<()> {
+        let peers = self.wire.peers();
+        let alive = peers.alive(Instant::now(), self.config.timing.silence);
+        let mut neighbours: Vec<Neighbour> = alive
+            .filter(|heard| {
+                let latest = peers.latest(heard.beacon.machine);
+                latest.is_some_and(|latest| latest.beacon.incarnation == heard.beacon.incarnation)
+            })
+            .filter_map(|heard| {
+                Some(Neighbour {
+                    machine: MachineId(heard.beacon.machine.0),
+                    key: PublicKey::new(heard.beacon.key),
+                    host_name: heard.beacon.host_name.clone(),
+                    address: *heard.beacon.addresses.first()?,
+                })
+            })
+            .collect();
+        neighbours.sort_by_key(|neighbour| neighbour.machine);
+        let json = serde_json::to_vec(&neighbours).context("composing the list of neighbours")?;
+        self.host
+            .write_if_changed(NEIGHBOURS, 0o600, &json)
+            .map(drop)
+    }
+
+    /// Tells people why there is no birth yet.
+    fn why(&mut self) -> Result<()> {
+        let troubles: Vec<String> = self.core.troubles().iter().map(ToString::to_string).collect();
+        let (present, expected) = (self.core.present(), self.config.machines);
+        let why = match (troubles.is_empty(), self.core.decided()) {
+            (false, _) => troubles.join("\n"),
+            (true, Some(Entry::Founded { .. })) => String::from("the cluster is founded"),
+            (true, Some(Entry::Named { initialiser, .. })) => {
+                format!("machine {initialiser} founds the cluster")
+            }
+            (true, None) => {
+                let needed = quorum(expected);
+                format!("{present} of {expected} machines are here; {needed} are needed to found the cluster")
+            }
+        };
+        if why != self.told {
+            self.host.write(birth::WHY, 0o644, format!("{why}\n").as_bytes())?;
+            self.told = why;
+        }
+        Ok(())
+    }
+}
+
+/// What a datagram tells the core.
+fn event(payload: Payload) -> Option<Event> {
+    match payload {
+        Payload::Probe => None,
+        Payload::Beacon(beacon) => Some(Event::Heard(Beacon {
+            machine: MachineId(beacon.machine.0),
+            incarnation: beacon.incarnation,
+            key: beacon.key,
+            decided: beacon.decided.map(|(slot, digest)| Standing { slot, digest }),
+        })),
+        Payload::Assembly { bytes, .. } => {
+            let letter: Letter = postcard::from_bytes(&bytes).ok()?;
+            Some(Event::Message {
+                from: letter.from,
+                message: letter.message,
+            })
+        }
+    }
+}
