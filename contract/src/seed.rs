@@ -71,6 +71,8 @@ pub struct Network {
     pub interface: Option<Interface>,
     /// How the machine gets its address.
     pub addressing: Addressing,
+    /// Where it draws one from if nobody gives it any.
+    pub auto: Subnet,
     /// Where pods get their addresses from.
     pub pods: Subnet,
     /// Where services get their addresses from.
@@ -89,8 +91,10 @@ pub enum Interface {
 /// How the machine gets its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Addressing {
-    /// From a DHCP server.
+    /// From a DHCP server, or drawn where none answers.
     Dhcp,
+    /// Drawn.
+    Auto,
     /// From the seed.
     Static {
         /// The address and its network.
@@ -173,6 +177,7 @@ impl Seed {
         }
         match &self.network.addressing {
             Addressing::Dhcp => line("network.dhcp", &true),
+            Addressing::Auto => line("network.dhcp", &false),
             Addressing::Static {
                 address,
                 gateway,
@@ -185,6 +190,9 @@ impl Seed {
                 dns.iter()
                     .for_each(|server| line("network.static.dns", server));
             }
+        }
+        if !matches!(self.network.addressing, Addressing::Static { .. }) {
+            line("network.auto", &self.network.auto);
         }
         line("network.podSubnet", &self.network.pods);
         line("network.serviceSubnet", &self.network.services);

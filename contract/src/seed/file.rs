@@ -110,8 +110,12 @@ pub struct NetworkFile {
     /// (`52:54:00:12:34:56`). Without it, every wired interface is configured and the first that has an
     /// address is taken.
     pub interface: Option<String>,
-    /// Whether the address comes from a DHCP server; true unless `static` is given.
+    /// Whether DHCP servers are asked; true unless `static` is given. Where none answers, and without it at once,
+    /// each machine draws an address of `auto`.
     pub dhcp: Option<bool>,
+    /// The range that machines draw addresses from where no DHCP server is. Each tries the address first that
+    /// belongs to its hardware, and no address that another machine has (RFC 5227).
+    pub auto: String,
     /// A fixed address, for one machine.
     #[serde(rename = "static")]
     pub fixed: Option<StaticFile>,
@@ -126,6 +130,7 @@ impl Default for NetworkFile {
         NetworkFile {
             interface: None,
             dhcp: None,
+            auto: "172.29.0.0/16".into(),
             fixed: None,
             pod_subnet: "10.244.0.0/16".into(),
             service_subnet: "10.96.0.0/12".into(),

@@ -177,19 +177,21 @@ impl Check<'_> {
                 );
             }
         }
+        let auto = self.subnet("network.auto", &file.auto, 8..=24, 64..=112);
+        for (name, other) in [("podSubnet", pods), ("serviceSubnet", services)] {
+            if let (Some(auto), Some(other)) = (&auto, &other)
+                && auto.overlaps(other)
+            {
+                let message = format!("auto {auto} overlaps {name} {other}");
+                let hint = "choose two ranges that share no address";
+                self.fault("network.auto", message, hint);
+            }
+        }
         let interface = self.interface();
         let taken = [("podSubnet", pods), ("serviceSubnet", services)];
         let addressing = match (&file.fixed, file.dhcp) {
             (None, None | Some(true)) => Some(Addressing::Dhcp),
-            (None, Some(false)) => {
-                let hint = "add network.static with address and gateway, or take dhcp: false away";
-                self.fault(
-                    "network.dhcp",
-                    "without DHCP the machine has no address",
-                    hint,
-                );
-                None
-            }
+            (None, Some(false)) => Some(Addressing::Auto),
             (Some(fixed), dhcp) => {
                 if dhcp == Some(true) {
                     let hint = "keep one of the two";
@@ -209,6 +211,7 @@ impl Check<'_> {
         Some(Network {
             interface: interface?,
             addressing: addressing?,
+            auto: auto?,
             pods: pods?,
             services: services?,
         })

@@ -2,8 +2,12 @@
 //!
 //! Before: nothing is configured. After: networkd runs with our files, the ledger holds the cluster address, an
 //! interface has it, and `/etc/hosts` and `resolv.conf` are written.
+//!
+//! Where no DHCP server answers, the machine draws an address. networkd asks the network first whether another
+//! machine has it; if the address does not come, the next one is drawn.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use contract::seed::{Addressing, Interface, Seed};
@@ -12,7 +16,8 @@ use serde::Deserialize;
 use crate::facts;
 use crate::host::{Cmd, Host};
 use crate::ledger::{self, Address, Identity};
-use crate::machine::identity::permanent_mac;
+use crate::machine::identity::{self, permanent_mac};
+use crate::machine::drawn;
 use crate::phase::{Outcome, Phase, State, Trouble};
 use crate::render::{names, networkd};
 use crate::units;
@@ -23,6 +28,13 @@ const NETWORKD: &str = "systemd-networkd.service";
 const FOLDER: &str = "/run/systemd/network";
 const CLUSTER_FILE: &str = "/run/systemd/network/40-seedbed-cluster.network";
 const OTHER_FILE: &str = "/run/systemd/network/50-seedbed-other.network";
+
+/// How many addresses were drawn in this boot, and the uptime in seconds when the last one was, or the wait began.
+const DRAWN: &str = "/run/seedbed/drawn-addresses";
+/// How long DHCP servers have to answer: a port of a switch may first listen for half a minute (IEEE 802.1D).
+const DHCP: Duration = Duration::from_secs(60);
+/// How long an address has to come: three probes and an announcement take up to nine seconds (RFC 5227).
+const DETECTION: Duration = Duration::from_secs(20);
 
 /// networkd runs with our files; on a first boot beside the making of partitions.
 #[derive(Debug)]
@@ -47,7 +59,11 @@ impl Phase for Configuration {
 
     fn apply(&self, host: &dyn Host) -> Outcome<()> {
         let seed = facts::seed(host)?.context("there is no seed yet")?;
-        configure(host, &seed, ledger::read::<Address>(host)?.as_ref())?;
+        let draw = match seed.network.addressing {
+            Addressing::Auto => Some(0),
+            _ => None,
+        };
+        configure(host, &seed, ledger::read::<Address>(host)?.as_ref(), draw)?;
         if !units::is_running(host, NETWORKD)? {
             return Err(Trouble::Waiting(String::from(
                 "systemd-networkd does not run yet",
@@ -96,11 +112,16 @@ impl Phase for NetworkPhase {
         let held = addresses(host)?;
         let address = match decided {
             Some(address) => address,
-            None => {
-                let address = choose(&seed, &held).ok_or_else(|| waiting(host, &seed))?;
-                ledger::decide(host, address)?;
-                address.clone()
-            }
+            None => match choose(&seed, &held) {
+                Some(address) => {
+                    ledger::decide(host, address)?;
+                    address.clone()
+                }
+                None => {
+                    draw(host, &seed)?;
+                    return Err(waiting(host, &seed));
+                }
+            },
         };
         if !held.iter().any(|one| one.address == address.address) {
             return Err(Trouble::Waiting(format!(
@@ -111,7 +132,7 @@ impl Phase for NetworkPhase {
         host.write_if_changed("/etc/hosts", 0o644, hosts_of(host)?.as_bytes())?;
         let servers = match &seed.network.addressing {
             Addressing::Static { dns, .. } => dns.clone(),
-            Addressing::Dhcp => names::networkd_servers(
+            Addressing::Dhcp | Addressing::Auto => names::networkd_servers(
                 &host
                     .read_text("/run/systemd/netif/state")?
                     .unwrap_or_default(),
@@ -133,14 +154,19 @@ fn hosts_of(host: &dyn Host) -> Result<String> {
 }
 
 /// Renders networkd's files and makes it read them.
-fn configure(host: &dyn Host, seed: &Seed, decided: Option<&Address>) -> Result<()> {
+fn configure(
+    host: &dyn Host,
+    seed: &Seed,
+    decided: Option<&Address>,
+    draw: Option<u32>,
+) -> Result<()> {
     host.create_dir(FOLDER, 0o755)?;
     let changed = match decided {
-        None => host.write_if_changed(
-            CLUSTER_FILE,
-            0o644,
-            networkd::first(&seed.network).as_bytes(),
-        )?,
+        None => {
+            let drawn = draw.map(|attempt| candidate(host, seed, attempt)).transpose()?;
+            let text = networkd::first(&seed.network, drawn.flatten());
+            host.write_if_changed(CLUSTER_FILE, 0o644, text.as_bytes())?
+        }
         Some(address) => {
             let text = networkd::decided(&seed.network, address);
             let first = host.write_if_changed(CLUSTER_FILE, 0o644, text.as_bytes())?;
@@ -156,11 +182,44 @@ fn configure(host: &dyn Host, seed: &Seed, decided: Option<&Address>) -> Result<
     }
 }
 
+/// The address that this machine tries at an attempt. Without any hardware to tell it by, it is drawn anew each time.
+fn candidate(host: &dyn Host, seed: &Seed, attempt: u32) -> Result<Option<IpAddr>> {
+    let machine = match ledger::read::<Identity>(host)? {
+        Some(identity) => identity.machine,
+        None => match identity::digest(&identity::facts(host)?) {
+            Some(digest) => digest,
+            None => identity::hex(&host.random()?),
+        },
+    };
+    Ok(drawn::candidate(seed.network.auto, &machine, attempt))
+}
+
+/// Draws an address if no DHCP server has answered for a while, and another if that one did not come.
+fn draw(host: &dyn Host, seed: &Seed) -> Result<()> {
+    if matches!(seed.network.addressing, Addressing::Static { .. }) {
+        return Ok(());
+    }
+    let now = host.uptime().as_secs();
+    let text = host.read_text(DRAWN)?.unwrap_or_default();
+    let mut words = text.split_whitespace().map(str::parse::<u64>);
+    let (Some(Ok(attempts)), Some(Ok(since))) = (words.next(), words.next()) else {
+        let begun = matches!(seed.network.addressing, Addressing::Auto);
+        return host.write(DRAWN, 0o644, format!("{} {now}\n", u8::from(begun)).as_bytes());
+    };
+    let patience = if attempts == 0 { DHCP } else { DETECTION };
+    if now < since + patience.as_secs() {
+        return Ok(());
+    }
+    let attempt = u32::try_from(attempts).unwrap_or(u32::MAX);
+    configure(host, seed, None, Some(attempt))?;
+    host.write(DRAWN, 0o644, format!("{} {now}\n", attempts + 1).as_bytes())
+}
+
 /// The first address that an interface of the seed's choice holds.
 fn choose<'a>(seed: &Seed, held: &'a [Address]) -> Option<&'a Address> {
     held.iter().find(|one| match &seed.network.addressing {
         Addressing::Static { address, .. } => one.address == address.address,
-        Addressing::Dhcp => match &seed.network.interface {
+        Addressing::Dhcp | Addressing::Auto => match &seed.network.interface {
             Some(mac @ Interface::Mac(_)) => one.mac == mac.to_string(),
             _ => true,
         },
@@ -183,6 +242,7 @@ fn waiting(host: &dyn Host, seed: &Seed) -> Trouble {
         .join(", ");
     Trouble::Waiting(match &seed.network.addressing {
         Addressing::Dhcp => format!("no DHCP server has answered on {names} yet"),
+        Addressing::Auto => format!("no address drawn from {} has come to {names} yet", seed.network.auto),
         Addressing::Static { address, .. } => format!("none of {names} has {address} yet"),
     })
 }

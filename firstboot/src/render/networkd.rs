@@ -1,13 +1,15 @@
 //! systemd-networkd's files (systemd.network(5)).
 
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use contract::seed::{Addressing, Interface, Network};
 
 use crate::ledger::Address;
 
-/// For the interface that the cluster's traffic goes over, before its address is decided.
-pub fn first(network: &Network) -> String {
+/// For the interface that the cluster's traffic goes over, before its address is decided; with the address that the
+/// machine has drawn, if it has.
+pub fn first(network: &Network, drawn: Option<IpAddr>) -> String {
     let mut text = String::from("[Match]\n");
     match &network.interface {
         Some(Interface::Mac(_)) => {
@@ -21,7 +23,17 @@ pub fn first(network: &Network) -> String {
     }
     // Virtual devices have a kind: bridges and pods' interfaces are not ours to configure.
     text.push_str("Kind=!*\n");
-    text + &addressing(&network.addressing, None, network)
+    text += &addressing(&network.addressing, None, network);
+    if let Some(drawn) = drawn {
+        // Without it the address were used before the network was asked whether another machine has it.
+        let _ = write!(
+            text,
+            "\n[Address]\nAddress={drawn}/{}\nDuplicateAddressDetection={}\n",
+            network.auto.prefix(),
+            if drawn.is_ipv4() { "ipv4" } else { "ipv6" }
+        );
+    }
+    text
 }
 
 /// For the interface that holds the decided address: it has it from the first moment, whatever a DHCP server
@@ -34,8 +46,10 @@ pub fn decided(network: &Network, address: &Address) -> String {
 fn addressing(addressing: &Addressing, address: Option<&Address>, network: &Network) -> String {
     let mut text = String::from("\n[Network]\nLinkLocalAddressing=ipv6\nLLDP=no\nEmitLLDP=no\n");
     match addressing {
-        Addressing::Dhcp => {
-            text.push_str("DHCP=ipv4\n");
+        Addressing::Dhcp | Addressing::Auto => {
+            if *addressing == Addressing::Dhcp {
+                text.push_str("DHCP=ipv4\n");
+            }
             if let Some(address) = address {
                 let _ = writeln!(text, "Address={}/{}", address.address, address.prefix);
             }
@@ -93,7 +107,7 @@ mod tests {
 
     #[test]
     fn dhcp_is_asked_on_wired_devices_only() {
-        let text = first(&network(""));
+        let text = first(&network(""), None);
         assert!(
             text.starts_with("[Match]\nType=ether\nKind=!*\n\n[Network]\n"),
             "{text}"
@@ -124,7 +138,7 @@ mod tests {
     fn a_static_address_asks_nobody() {
         let network =
             network("network:\n  static:\n    address: 192.168.7.2/24\n    gateway: 192.168.7.1\n");
-        let text = first(&network);
+        let text = first(&network, None);
         assert!(!text.contains("DHCP"), "{text}");
         assert!(
             text.contains("Address=192.168.7.2/24\nGateway=192.168.7.1\n"),
