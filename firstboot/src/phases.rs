@@ -41,6 +41,7 @@ pub const COMMON: &[&dyn Phase] = &[
     &install::Install,
     &disks::Disks,
     &identity::IdentityPhase,
+    &cni::PodRange,
     &paths::Paths,
     &images::Images,
     &snapshotter::Snapshotter,
@@ -55,9 +56,7 @@ pub const CERTAIN: &str = "assembly";
 
 /// A seat of the control plane: member of etcd, API server, controllers.
 pub const CONTROL_PLANE: &[&dyn Phase] = &[
-    &assembly::Founded,
     &authorities::AuthoritiesPhase,
-    &cni::PodRange,
     &api_servers::ApiServers,
     &etcd_certificates::EtcdCertificates,
     &etcd::Membership,
@@ -69,6 +68,7 @@ pub const CONTROL_PLANE: &[&dyn Phase] = &[
     &kubelet::Configuration,
     &kubelet::Kubelet,
     &etcd::Healthy,
+    &assembly::Founded,
     &control_plane::Api,
     &kubeadm::Controllers,
     &control_plane::Node,

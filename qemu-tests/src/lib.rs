@@ -17,6 +17,7 @@ pub mod disk;
 pub mod environment;
 pub mod events;
 pub mod firmware;
+pub mod fleet;
 pub mod machine;
 pub mod network;
 pub mod process;

@@ -1,5 +1,6 @@
 //! Seeds for machines that live as long as a test.
 
+use crate::fleet::{INTERFACE, Plan};
 use anyhow::Context;
 use std::fs::File;
 use std::io::Read;
@@ -15,6 +16,21 @@ pub fn text(cluster: &str) -> anyhow::Result<String> {
          enable-admission-plugins: NodeRestriction,AlwaysPullImages\n",
         secret()?
     ))
+}
+
+/// The text of a seed for several machines on a segment without any server. etcd's timeouts are those for emulated
+/// machines that share two processors.
+pub fn site(cluster: &str, plan: &Plan) -> anyhow::Result<String> {
+    let Plan {
+        machines,
+        control_planes,
+        ..
+    } = plan;
+    Ok(text(cluster)?
+        + &format!(
+            "machines: {{expect: {machines}}}\ncontrolPlane: {{count: {control_planes}}}\n\
+             network: {{interface: {INTERFACE}, dhcp: false}}\netcd: {{heartbeat: 1000, election: 10000}}\n"
+        ))
 }
 
 fn secret() -> anyhow::Result<String> {

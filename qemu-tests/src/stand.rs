@@ -17,9 +17,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// The API server's port.
-const API: u16 = 6443;
+pub(crate) const API: u16 = 6443;
 /// How large machines' disks are, in GiB.
-const DISK: u32 = 20;
+pub(crate) const DISK: u32 = 20;
 /// How long a boot to Ready may take under software emulation on a busy host.
 pub const BOOT: Duration = Duration::from_secs(900);
 /// The same for a machine whose instructions are unlike the host's.
@@ -27,6 +27,11 @@ const FOREIGN_BOOT: Duration = Duration::from_secs(1800);
 
 /// Machines of one process take turns: two at once would starve each other of processors, and of time.
 static TURN: Mutex<()> = Mutex::new(());
+
+/// The turn of one test's machines.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A machine's description and everything around it.
 #[derive(Debug)]
@@ -54,7 +59,7 @@ impl Stand {
 
     /// A stand with the image of `environment`.
     pub fn new(test: &str, environment: Environment) -> anyhow::Result<Self> {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turn();
         let report = Report::new(test)?;
         let folder = tempfile::tempdir().context("making a temporary folder")?;
         let text = seed::text(test.replace('_', "-").as_str())?;

@@ -93,6 +93,10 @@ pub(super) fn kubeconfig(args: KubeconfigArgs) -> anyhow::Result<()> {
             Response::NotYet(reason) | Response::Refused(reason) => {
                 bail!("{}: {reason}", args.address)
             }
+            other => bail!(
+                "{} answers the question for a kubeconfig with {other:?}; do both sides have the same version?",
+                args.address
+            ),
         }
     };
     let document = crate::peer::with_server(&document, &server)?;

@@ -16,7 +16,7 @@ fn beacon(sequence: u64) -> Beacon {
         key: [9; 32],
         host_name: "plant-7-01234567".into(),
         addresses: vec!["192.168.7.10".parse().unwrap(), "fd00::10".parse().unwrap()],
-        decided: Some((4, [10; 32])),
+        decided: Some((4, [10; 16])),
         cluster: Some([11; 16]),
         roles: Roles {
             control_plane: true,
@@ -35,7 +35,7 @@ fn greatest() -> Beacon {
         host_name: "h".repeat(MAX_HOST_NAME),
         addresses: vec!["fd00::1".parse().unwrap(); MAX_ADDRESSES],
         phase: "p".repeat(MAX_PHASE),
-        decided: Some((u32::MAX, [255; 32])),
+        decided: Some((u32::MAX, [255; 16])),
         time: u64::MAX,
         ..beacon(u64::MAX)
     }

@@ -48,9 +48,22 @@ fn the_kubeconfig_is_given_once_the_control_plane_answers() {
         fake.put("/etc/kubernetes/pki/ca.crt", "x");
         fake
     };
-    not_yet(made(), "the API server does not answer yet");
+    not_yet(made(), "the cluster is being founded");
 
-    let ready = made();
+    let founded = || {
+        let fake = made();
+        let membership = ledger::Membership {
+            version: 1,
+            role: ledger::Role::ControlPlane,
+            cluster: "c".into(),
+            authority: "a".into(),
+        };
+        ledger::decide(&fake, &membership).unwrap();
+        fake
+    };
+    not_yet(founded(), "the API server does not answer yet");
+
+    let ready = founded();
     ready.web(|_, url| (url == "6443/readyz").then(|| (200, "ok".into())));
     let answer = ask(start(ready), SECRET, &Request::Kubeconfig).unwrap();
     assert_eq!(answer, Response::Document("apiVersion: v1\n".into()));
@@ -112,6 +125,7 @@ fn a_connection_that_drips_is_ended() {
     let error = Channel::accept(
         Limited::new(stream, Duration::from_millis(50)),
         &Secret::new(SECRET),
+        None,
     )
     .map(|_| ());
     assert!(matches!(error, Err(ChannelError::Stream(_))), "{error:?}");

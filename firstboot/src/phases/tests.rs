@@ -4,10 +4,13 @@ use contract::manifest::Manifest;
 use contract::partition::{Arch, Role as Part};
 use formats::gpt::{Entry, SectorSize, Table};
 
+use crate::assembly::memory::Decision;
+use crate::assembly::{self, Memory, Seat};
+use crate::birth::{self, Birth};
 use crate::facts::Facts;
 use crate::host::Host;
 use crate::host::fake::Fake;
-use crate::ledger::{self, Address, Identity, Role};
+use crate::ledger::{self, Address, ChannelKey, Identity};
 use crate::phase::{Phase, State, Trouble};
 
 const SECTORS: u64 = 40_000;
@@ -21,9 +24,7 @@ pub(crate) fn facts(kubernetes: &str) -> Facts {
         machine_id: "cd".repeat(16),
         incarnation: "07".repeat(16),
         host_name: String::from("plant-abababab"),
-        role: Role::Founder,
         cluster: String::from("plant"),
-        cluster_id: String::from("01234567-89ab-8def-8123-456789abcdef"),
     };
     let address = Address {
         version: 1,
@@ -32,11 +33,22 @@ pub(crate) fn facts(kubernetes: &str) -> Facts {
         mac: String::from("52:54:00:12:34:56"),
     };
     let seed = contract::seed::parse("seed.yaml", SEED).unwrap();
+    let me = Seat {
+        machine: identity.machine_id().unwrap(),
+        key: [5; 32],
+    };
+    let entry = assembly::Entry::Named {
+        epoch: 1,
+        cluster: [3; 16],
+        seats: vec![me],
+        initialiser: me.machine,
+    };
     Facts {
         manifest: manifest(kubernetes),
         seed,
         identity,
         address,
+        birth: Birth::new(&entry, me),
     }
 }
 
@@ -153,6 +165,7 @@ pub(crate) fn machine() -> Fake {
         ))
     });
     host.rule("/usr/bin/kubeadm init phase ", kubeadm);
+    host.rule("/usr/sbin/nft -f ", |_, _| Ok(String::new()));
     host.rule("/usr/bin/kubectl --kubeconfig", |host, line| {
         let (_, quoted) = line.split_once("--patch ").unwrap();
         let patch: String = serde_json::from_str(quoted).unwrap();
@@ -175,18 +188,11 @@ fn kubeadm(host: &Fake, line: &str) -> anyhow::Result<String> {
     let put = |path: &str, text: &str| host.put(&format!("/etc/kubernetes/{path}"), text);
     match phase.as_slice() {
         ["certs", "all"] => {
-            for name in [
-                "ca",
-                "apiserver",
-                "apiserver-kubelet-client",
-                "front-proxy-ca",
-                "front-proxy-client",
-            ] {
+            assert!(host.exists("/etc/kubernetes/pki/ca.key"), "kubeadm would make an authority");
+            for name in ["apiserver", "apiserver-kubelet-client", "front-proxy-client"] {
                 put(&format!("pki/{name}.crt"), pem);
                 put(&format!("pki/{name}.key"), pem);
             }
-            put("pki/sa.pub", pem);
-            put("pki/sa.key", pem);
         }
         ["kubeconfig", "all"] => {
             for name in ["admin", "kubelet", "controller-manager", "scheduler"] {
@@ -295,23 +301,77 @@ fn bring(host: &Fake, phase: &dyn Phase) -> Result<(), Trouble> {
     Err(last)
 }
 
-fn bring_all(host: &Fake) -> Result<(), (&'static str, Trouble)> {
-    for phase in super::FOUNDER {
+fn bring_plan(host: &Fake, plan: &[&dyn Phase]) -> Result<(), (&'static str, Trouble)> {
+    for phase in plan {
+        agree(host);
         bring(host, *phase).map_err(|trouble| (phase.name(), trouble))?;
     }
     Ok(())
 }
 
+/// The control plane of a machine that is alone.
+fn bring_all(host: &Fake) -> Result<(), (&'static str, Trouble)> {
+    bring_plan(host, super::COMMON)?;
+    bring_plan(host, super::CONTROL_PLANE)
+}
+
+/// What [`crate::assembly::driver`] does on a machine that is alone: it is named as soon as it has keys, and the
+/// cluster is founded as soon as etcd served and there is an authority.
+fn agree(host: &Fake) {
+    let (Ok(Some(identity)), Ok(Some(keys))) = (
+        ledger::read::<Identity>(host),
+        ledger::read::<ChannelKey>(host),
+    ) else {
+        return;
+    };
+    let me = Seat {
+        machine: identity.machine_id().unwrap(),
+        key: *keys.public.as_bytes(),
+    };
+    let named = assembly::Entry::Named {
+        epoch: 1,
+        cluster: [3; 16],
+        seats: vec![me],
+        initialiser: me.machine,
+    };
+    let authority = crate::pki::read(host, "/etc/kubernetes/pki/ca").unwrap();
+    let (slot, entry) = match authority.filter(|_| host.exists(super::etcd::FOUNDED)) {
+        Some(pair) => (1, named.founded(crate::pki::fingerprint(&pair.public).unwrap())),
+        None => (0, named),
+    };
+    let memory = Memory {
+        decided: Some(Decision { slot, entry }),
+        ..Memory::default()
+    };
+    host.put(birth::MEMORY, serde_json::to_vec(&memory).unwrap());
+}
+
 #[test]
-fn the_plan_is_in_order() {
-    assert_eq!(crate::engine::check(super::FOUNDER), Ok(()));
+fn the_plans_are_in_order() {
+    for plan in [super::CONTROL_PLANE, super::WORKER] {
+        assert_eq!(crate::engine::check(&[super::COMMON, plan].concat()), Ok(()));
+    }
+    let last = super::COMMON.last().unwrap();
+    assert_eq!(last.name(), super::CERTAIN);
+}
+
+/// Every phase that one comes after is in some plan.
+#[test]
+fn phases_come_after_phases() {
+    let all = [super::COMMON, super::CONTROL_PLANE, super::WORKER].concat();
+    let names: Vec<&str> = all.iter().map(|phase| phase.name()).collect();
+    for phase in all {
+        for name in phase.after() {
+            assert!(names.contains(name), "{} comes after {name}", phase.name());
+        }
+    }
 }
 
 /// The table of `docs/operations.md` names every phase, and what it comes after.
 #[test]
 fn the_documentation_knows_every_phase() {
     let page = include_str!("../../../docs/operations.md");
-    for phase in super::FOUNDER {
+    for phase in [super::COMMON, super::CONTROL_PLANE, super::WORKER].concat() {
         let after: Vec<String> = phase
             .after()
             .iter()
@@ -385,7 +445,7 @@ fn an_etcd_member_that_lost_its_data_is_never_founded_again() {
     host.reboot();
     host.remove("/var/lib/etcd/member/snap").unwrap();
     let (phase, trouble) = bring_all(&host).unwrap_err();
-    assert_eq!(phase, "etcd");
+    assert_eq!(phase, "etcd-member");
     assert!(matches!(trouble, Trouble::Permanent(_)), "{trouble}");
 }
 
