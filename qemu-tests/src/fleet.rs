@@ -18,7 +18,7 @@ use std::sync::MutexGuard;
 use tempfile::TempDir;
 
 /// The name of the card on the segment: the first in QEMU's q35 board, after one disk and the USB controller.
-pub const INTERFACE: &str = "enp0s4";
+pub const INTERFACE: &str = "enp0s3";
 
 /// How the machines are sized, and what their seed says beyond the usual.
 #[derive(Clone, Debug)]
