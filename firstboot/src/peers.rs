@@ -3,7 +3,7 @@
 //! Each connection carries one question. Strangers get no further than the handshake, and none of them can
 //! take much: connections, bytes and time are limited. What is answered is decided by [`answer`].
 
-mod answer;
+pub(crate) mod answer;
 mod limited;
 
 use crate::facts;

@@ -20,6 +20,7 @@ pub mod kubeadm;
 pub mod kubelet;
 pub mod network;
 pub mod paths;
+pub mod queue;
 pub mod ready;
 pub mod runtime;
 pub mod seed;
@@ -66,6 +67,7 @@ pub const CONTROL_PLANE: &[&dyn Phase] = &[
     &kubeadm::Kubeconfigs,
     &kubeadm::ApiServer,
     &kubelet::Configuration,
+    &queue::Queue,
     &kubelet::Kubelet,
     &etcd::Healthy,
     &assembly::Founded,

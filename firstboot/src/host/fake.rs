@@ -11,7 +11,7 @@ use contract::peer::Response;
 use super::{Call, Cmd, Host, Mount, Output, Reply, Request};
 
 type Answer = Box<dyn Fn(&Fake, &str) -> Result<String> + Send>;
-type Peers = Box<dyn Fn(&contract::peer::Request) -> Result<Response> + Send>;
+type Peers = Box<dyn Fn(&Call) -> Result<Response> + Send>;
 type Web = Box<dyn Fn(&Fake, &str) -> Option<(u16, String)> + Send>;
 
 /// The machine.
@@ -87,7 +87,7 @@ impl Fake {
     /// What other machines answer.
     pub(crate) fn peers(
         &self,
-        peers: impl Fn(&contract::peer::Request) -> Result<Response> + Send + 'static,
+        peers: impl Fn(&Call) -> Result<Response> + Send + 'static,
     ) {
         *self.peers.lock().unwrap() = Some(Box::new(peers));
     }
@@ -369,7 +369,7 @@ impl Host for Fake {
     fn call(&self, call: &Call) -> Result<Response> {
         let peers = self.peers.lock().unwrap();
         match peers.as_ref() {
-            Some(answer) => answer(&call.request),
+            Some(answer) => answer(call),
             None => bail!("asking {}: connection refused", call.address),
         }
     }

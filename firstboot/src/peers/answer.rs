@@ -26,7 +26,7 @@ const ADMIN: &str = "/etc/kubernetes/admin.conf";
 static ETCD: Mutex<()> = Mutex::new(());
 
 /// Answers one question. Only those about etcd's membership change anything.
-pub(super) fn answer(host: &dyn Host, caller: Caller, request: &Request) -> Response {
+pub(crate) fn answer(host: &dyn Host, caller: Caller, request: &Request) -> Response {
     let answered = match (request, caller) {
         (Request::Kubeconfig, _) => kubeconfig(host),
         (Request::Status, _) => status(host),

@@ -7,7 +7,8 @@ use crate::kubeadm;
 use crate::phase::{Outcome, Phase, State, Trouble};
 use crate::units;
 
-const UNIT: &str = "kubelet.service";
+/// Its unit.
+pub(super) const UNIT: &str = "kubelet.service";
 const CONFIG: &str = "/var/lib/kubelet/config.yaml";
 const FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
 const KUBECONFIG: &str = "/etc/kubernetes/kubelet.conf";
@@ -58,6 +59,7 @@ impl Phase for Kubelet {
             "images",
             "control-plane",
             "api-servers",
+            "queue",
             "etcd",
             "runtime",
             "store",

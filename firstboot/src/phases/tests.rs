@@ -1,5 +1,7 @@
 //! The whole plan on a machine in memory: once, twice, and with the power cut after every single effect.
 
+mod site;
+
 use contract::manifest::Manifest;
 use contract::partition::{Arch, Role as Part};
 use formats::gpt::{Entry, SectorSize, Table};
@@ -106,14 +108,22 @@ fn show_partitions(host: &Fake, count: u32) {
 
 /// A machine whose disk is as the image ships it, with a seed in the image.
 pub(crate) fn machine() -> Fake {
+    numbered(SEED, 0)
+}
+
+/// One of several such machines, at 10.0.2.15 and the addresses after it.
+fn numbered(seed: &str, number: u8) -> Fake {
     let host = Fake::default();
     host.set_time(1_600_000_000);
     let manifest = serde_json::to_string(&manifest("v1.20.2")).unwrap();
     host.put(contract::paths::MANIFEST, manifest);
-    host.put(contract::paths::EMBEDDED_SEED, SEED);
+    host.put(contract::paths::EMBEDDED_SEED, seed);
     host.put("/etc/machine-id", "cd".repeat(16));
     host.put("/proc/sys/kernel/hostname", "localhost");
-    host.put("/sys/class/dmi/id/product_uuid", "4c4c4544-0031\n");
+    host.put(
+        "/sys/class/dmi/id/product_uuid",
+        format!("4c4c4544-003{}\n", number + 1),
+    );
     for (file, text) in [
         ("type", "1"),
         ("addr_assign_type", "0"),
@@ -159,9 +169,10 @@ pub(crate) fn machine() -> Fake {
     });
     host.rule("/usr/bin/systemctl daemon-reload", |_, _| Ok(String::new()));
     host.rule("/usr/bin/networkctl reload", |_, _| Ok(String::new()));
-    host.rule("/usr/bin/ip -json", |_, _| {
-        Ok(String::from(
-            r#"[{},{"ifname":"eth0","addr_info":[{"local":"10.0.2.15","prefixlen":24,"scope":"global"}]}]"#,
+    host.rule("/usr/bin/ip -json", move |_, _| {
+        let address = format!("10.0.2.{}", 15 + number);
+        Ok(format!(
+            r#"[{{}},{{"ifname":"eth0","addr_info":[{{"local":"{address}","prefixlen":24,"scope":"global"}}]}}]"#,
         ))
     });
     host.rule("/usr/bin/kubeadm init phase ", kubeadm);

@@ -1,0 +1,112 @@
+//! Queue: of a control plane, one machine brings its API server up first, and the others when that one answers.
+//!
+//! An API server takes much of a machine to start and gives up if it is slow, and machines may share processors. So
+//! the founding machine goes first, or the first of those that are there if it is not; and nobody waits for ever.
+
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::api;
+use crate::assembly::MachineId;
+use crate::birth::{self, Birth};
+use crate::host::Host;
+use crate::neighbours;
+use crate::phase::{Outcome, Phase, State, Trouble};
+use crate::units;
+
+/// When this machine began to wait, in seconds of uptime.
+const SINCE: &str = "/run/seedbed/queue-since";
+/// How long each machine waits for each one before it.
+const TURN: Duration = Duration::from_secs(180);
+
+/// The phase.
+#[derive(Debug)]
+pub struct Queue;
+
+impl Phase for Queue {
+    fn name(&self) -> &'static str {
+        "queue"
+    }
+
+    fn after(&self) -> &'static [&'static str] {
+        &["api-servers", "authorities", "etcd"]
+    }
+
+    fn observe(&self, host: &dyn Host) -> Outcome<State> {
+        if units::is_running(host, super::kubelet::UNIT)? {
+            return Ok(State::Done);
+        }
+        let birth = birth::decided(host)?;
+        let present: Vec<MachineId> = neighbours::read(host)?
+            .iter()
+            .map(|neighbour| neighbour.machine)
+            .collect();
+        let before = place(&birth, &present);
+        if before == 0 || api::reachable(host) {
+            return Ok(State::Done);
+        }
+        let since = host.read_text(SINCE)?.unwrap_or_default();
+        let Ok(since) = since.trim().parse::<u64>() else {
+            return Ok(State::Absent);
+        };
+        let waited = host.uptime().saturating_sub(Duration::from_secs(since));
+        match waited >= TURN.saturating_mul(before) {
+            true => Ok(State::Done),
+            false => Err(Trouble::Waiting(String::from(
+                "another machine brings its API server up first",
+            ))),
+        }
+    }
+
+    fn apply(&self, host: &dyn Host) -> Outcome<()> {
+        let now = host.uptime().as_secs();
+        host.write(SINCE, 0o644, format!("{now}\n").as_bytes())
+            .context("noting when the wait began")?;
+        Err(Trouble::Waiting(String::from(
+            "another machine brings its API server up first",
+        )))
+    }
+}
+
+/// How many machines of the control plane go before this one, of those that are there.
+fn place(birth: &Birth, present: &[MachineId]) -> u32 {
+    let rank = |machine: MachineId| (machine != birth.initialiser, machine);
+    let mine = rank(birth.me.machine);
+    let seats = birth.seats.iter().map(|seat| seat.machine);
+    let before = seats.filter(|machine| present.contains(machine) && rank(*machine) < mine);
+    u32::try_from(before.count()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assembly::{Entry, Seat};
+
+    #[test]
+    fn the_founder_goes_first_and_then_those_that_are_there() {
+        let seats: Vec<Seat> = (1..=3)
+            .map(|number| Seat {
+                machine: MachineId([number; 16]),
+                key: [number; 32],
+            })
+            .collect();
+        let entry = Entry::Named {
+            epoch: 1,
+            cluster: [0; 16],
+            seats: seats.clone(),
+            initialiser: MachineId([2; 16]),
+        };
+        let check = |me: usize, present: &[u8], expected| {
+            let birth = Birth::new(&entry, seats[me - 1]);
+            let present: Vec<MachineId> = present.iter().map(|n| MachineId([*n; 16])).collect();
+            assert_eq!(place(&birth, &present), expected, "{me} {present:?}");
+        };
+        check(2, &[1, 3, 9], 0);
+        check(1, &[2, 3], 1);
+        check(3, &[1, 2], 2);
+        check(3, &[1], 1);
+        check(1, &[3], 0);
+        check(3, &[], 0);
+    }
+}

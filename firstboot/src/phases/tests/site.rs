@@ -1,0 +1,288 @@
+//! Several machines in memory, who ask each other over channels that are function calls.
+
+use super::*;
+use crate::host::Call;
+use crate::neighbours::{NEIGHBOURS, Neighbour};
+use crate::peers::answer::answer;
+use contract::peer::channel::Caller;
+use contract::peer::{EtcdMember, Join, Request, Response};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+/// What a member of etcd leaves behind when it has started.
+const ETCD: &str = "/var/lib/etcd/member/snap";
+
+/// The machines; what each is asked, it answers itself.
+struct Site {
+    hosts: Vec<Arc<Fake>>,
+    /// As the machines' driver would tell.
+    decided: Mutex<Option<Decision>>,
+    seats: usize,
+}
+
+impl Site {
+    fn new(machines: u8, seats: usize) -> Self {
+        let seed = format!(
+            "{SEED}machines: {{expect: {machines}}}\ncontrolPlane: {{count: {seats}}}\n"
+        );
+        let hosts: Vec<Arc<Fake>> = (0..machines)
+            .map(|number| Arc::new(numbered(&seed, number)))
+            .collect();
+        for (own, host) in hosts.iter().enumerate() {
+            // Weak, since each would otherwise hold all others and itself.
+            let others: Vec<_> = hosts.iter().map(Arc::downgrade).collect();
+            host.peers(move |call: &Call| {
+                let IpAddr::V4(address) = call.address.ip() else {
+                    anyhow::bail!("no machine is at {}", call.address);
+                };
+                let number = usize::from(address.octets()[3]) - 15;
+                assert_ne!(number, own, "a machine asks itself");
+                let asked = others[number].upgrade().unwrap();
+                let keys: ChannelKey = ledger::decided(&*asked)?;
+                anyhow::ensure!(keys.public == call.theirs, "it has another key");
+                let asking = others[own].upgrade().unwrap();
+                let caller = ledger::decided::<ChannelKey>(&*asking)?.public;
+                Ok(answer(&*asked, Caller::Machine(caller), &call.request))
+            });
+            let all: Vec<_> = hosts.iter().map(Arc::downgrade).collect();
+            host.web(move |host, url| match url {
+                "2381/health" => {
+                    let runs = |number: usize| all[number].upgrade().unwrap().exists(ETCD);
+                    let running = (0..seats).filter(|number| runs(*number)).count();
+                    (running > seats / 2).then(|| (200, String::new()))
+                }
+                "2379/v3/cluster/member/list" => {
+                    let members: Vec<_> = (0..seats)
+                        .map(|number| {
+                            let runs = all[number].upgrade().unwrap().exists(ETCD);
+                            let url = format!("https://10.0.2.{}:2380", 15 + number);
+                            serde_json::json!({
+                                "ID": number.to_string(), "peerURLs": [url],
+                                "name": if runs { format!("plant-{number}") } else { String::new() },
+                            })
+                        })
+                        .collect();
+                    Some((200, serde_json::json!({ "members": members }).to_string()))
+                }
+                // A worker asks through the load balancer.
+                _ => web(host, &url.replacen("7443/", "6443/", 1)),
+            });
+            // The controller manager gives ranges by itself.
+            host.put("/api/ranges", format!("[\"10.244.{own}.0/24\"]"));
+        }
+        Site {
+            hosts,
+            decided: Mutex::default(),
+            seats,
+        }
+    }
+
+    /// What the machines tell each other, and agree on.
+    fn talk(&self) {
+        let heard: Vec<Neighbour> = self.hosts.iter().filter_map(|host| heard(host)).collect();
+        self.decide(&heard);
+        let decided = self.decided.lock().unwrap().clone();
+        for host in &self.hosts {
+            let own = ledger::read::<Address>(&**host).ok().flatten();
+            let own = own.map(|address| address.address);
+            let others: Vec<_> = heard.iter().filter(|one| Some(one.address) != own).collect();
+            host.put(NEIGHBOURS, serde_json::to_vec(&others).unwrap());
+            if let (Some(_), Some(decision)) = (own, &decided) {
+                let memory = Memory {
+                    decided: Some(decision.clone()),
+                    ..Memory::default()
+                };
+                host.put(birth::MEMORY, serde_json::to_vec(&memory).unwrap());
+            }
+        }
+    }
+
+    fn decide(&self, heard: &[Neighbour]) {
+        let mut decided = self.decided.lock().unwrap();
+        match &*decided {
+            None if heard.len() == self.hosts.len() => {
+                let seat = |one: &Neighbour| Seat {
+                    machine: one.machine,
+                    key: *one.key.as_bytes(),
+                };
+                let mut seats: Vec<Seat> = heard[..self.seats].iter().map(seat).collect();
+                seats.sort();
+                *decided = Some(Decision {
+                    slot: 0,
+                    entry: assembly::Entry::Named {
+                        epoch: 1,
+                        cluster: [3; 16],
+                        initialiser: heard[0].machine,
+                        seats,
+                    },
+                });
+            }
+            Some(Decision { slot: 0, entry }) => {
+                let initialiser = &*self.hosts[0];
+                if initialiser.exists(crate::phases::etcd::FOUNDED) {
+                    let pair = crate::pki::read(initialiser, "/etc/kubernetes/pki/ca");
+                    let authority = pair.unwrap().unwrap().public;
+                    let entry = entry.founded(crate::pki::fingerprint(&authority).unwrap());
+                    *decided = Some(Decision { slot: 1, entry });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Brings every machine as far as it comes, again and again, until all have done everything.
+    fn bring(&self) -> Result<(), String> {
+        let mut why = Vec::new();
+        for _ in 0..12 {
+            why.clear();
+            for (number, host) in self.hosts.iter().enumerate() {
+                self.talk();
+                if let Err((phase, trouble)) = bring_one(host) {
+                    why.push(format!("machine {number}: {phase}: {trouble}"));
+                }
+            }
+            if why.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(why.join("\n"))
+    }
+}
+
+/// What others hear of a machine once it knows who and where it is.
+fn heard(host: &Fake) -> Option<Neighbour> {
+    let identity = ledger::read::<Identity>(host).ok()??;
+    Some(Neighbour {
+        machine: identity.machine_id().unwrap(),
+        key: ledger::read::<ChannelKey>(host).ok()??.public,
+        host_name: identity.host_name,
+        address: ledger::read::<Address>(host).ok()??.address,
+    })
+}
+
+fn bring_one(host: &Fake) -> Result<(), (&'static str, Trouble)> {
+    let all = |plan: &[&'static dyn Phase]| {
+        for phase in plan {
+            bring(host, *phase).map_err(|trouble| (phase.name(), trouble))?;
+        }
+        Ok(())
+    };
+    all(crate::phases::COMMON)?;
+    let role = crate::phases::assembly::role(host).unwrap().unwrap();
+    all(crate::phases::plan(role))
+}
+
+#[test]
+fn three_control_planes_and_two_workers() {
+    let site = Site::new(5, 3);
+    site.bring().unwrap();
+    let text = |number: usize, path: &str| site.hosts[number].text(path);
+    let authority = text(0, "/etc/kubernetes/pki/ca.crt");
+    let members = text(0, "/run/seedbed/state/ledger/etcd.json").unwrap();
+    assert_eq!(members.matches("https://10.0.2.").count(), 3, "{members}");
+    for number in 0..5 {
+        assert_eq!(text(number, "/etc/kubernetes/pki/ca.crt"), authority);
+        let seated = number < 3;
+        let has = |path: &str| text(number, path).is_some();
+        // Only control planes have the authority's key.
+        assert_eq!(has("/etc/kubernetes/pki/ca.key"), seated);
+        assert_eq!(has("/etc/kubernetes/admin.conf"), seated);
+        assert_eq!(has("/var/lib/kubelet/pki/kubelet-client-joined.pem"), !seated);
+        let unit = text(number, "/run/systemd/system/etcd.service");
+        assert_eq!(unit.is_some(), seated);
+    }
+}
+
+#[test]
+fn a_second_start_of_all_makes_nothing_again() {
+    let site = Site::new(4, 3);
+    site.bring().unwrap();
+    for host in &site.hosts {
+        host.effects();
+        host.reboot();
+    }
+    site.bring().unwrap();
+    for host in &site.hosts {
+        let effects = host.effects();
+        let again = |effect: &&String| {
+            effect.contains("kubeadm init")
+                || effect.contains("/ledger/")
+                || effect.contains("write /etc/kubernetes")
+        };
+        assert_eq!(effects.iter().find(again), None, "{effects:?}");
+    }
+}
+
+#[test]
+fn the_power_of_one_machine_may_be_cut_after_any_effect() {
+    // The machine that founds, another control plane, a worker.
+    for (number, seats) in [(0, 3), (1, 3), (2, 1)] {
+        let whole = Site::new(3, seats);
+        whole.bring().unwrap();
+        for cut in (0..whole.hosts[number].effects().len()).step_by(11) {
+            let site = Site::new(3, seats);
+            site.hosts[number].cut_after(Some(cut));
+            let missed = format!("cut {cut} of machine {number} hit nothing");
+            assert!(site.bring().is_err(), "{missed}");
+            site.hosts[number].reboot();
+            site.bring()
+                .unwrap_or_else(|why| panic!("cut {cut} of machine {number}: {why}"));
+        }
+    }
+}
+
+#[test]
+fn a_stranger_to_the_control_plane_is_told_nothing() {
+    let site = Site::new(4, 3);
+    site.bring().unwrap();
+    let worker: ChannelKey = ledger::decided(&*site.hosts[3]).unwrap();
+    let member = EtcdMember {
+        name: String::from("plant-x"),
+        url: String::from("https://10.0.2.99:2380"),
+    };
+    for request in [
+        Request::Authorities,
+        Request::EtcdMember(member.clone()),
+        Request::EtcdVote(member),
+    ] {
+        for caller in [Caller::Machine(worker.public), Caller::Operator] {
+            let told = answer(&*site.hosts[0], caller, &request);
+            assert!(matches!(told, Response::Refused(_)), "{told:?}");
+        }
+    }
+}
+
+#[test]
+fn nobody_gets_a_certificate_for_another_machines_node() {
+    let site = Site::new(4, 3);
+    site.bring().unwrap();
+    let keys: ChannelKey = ledger::decided(&*site.hosts[3]).unwrap();
+    for other in 0..3 {
+        let identity: Identity = ledger::decided(&*site.hosts[other]).unwrap();
+        let join = Request::Join(Join {
+            host_name: identity.host_name,
+            request: crate::pki::request().unwrap().public,
+        });
+        let told = answer(&*site.hosts[0], Caller::Machine(keys.public), &join);
+        assert!(matches!(told, Response::Refused(_)), "{told:?}");
+    }
+}
+
+#[test]
+fn nothing_is_served_before_the_founding() {
+    let site = Site::new(3, 1);
+    for host in &site.hosts {
+        assert_eq!(bring_one(host).unwrap_err().0, crate::phases::CERTAIN);
+    }
+    site.talk();
+    assert_eq!(bring_one(&site.hosts[0]).unwrap_err().0, "founded");
+    let other: ChannelKey = ledger::decided(&*site.hosts[1]).unwrap();
+    let join = Request::Join(Join {
+        host_name: String::from("plant-worker"),
+        request: crate::pki::request().unwrap().public,
+    });
+    for request in [join, Request::Kubeconfig] {
+        let told = answer(&*site.hosts[0], Caller::Machine(other.public), &request);
+        assert!(matches!(told, Response::NotYet(_)), "{told:?}");
+    }
+}
