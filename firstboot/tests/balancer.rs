@@ -177,6 +177,13 @@ async fn a_server_of_another_authority_is_not_used() {
     stand.list(&[stranger.address, a.address], Some(stranger.address));
     stand.wait_for(&format!("API server {} is down", stranger.address));
     assert_eq!(open(&stand, 3).await.1, b"aaa");
+    // Half a file changes nothing; without the file there is nothing to tell strangers by.
+    stand.trust(Some("-----BEGIN CERTIFICATE-----"));
+    stand.wait_for("ca.crt");
+    assert_eq!(open(&stand, 1).await.1, b"a");
+    stand.trust(None);
+    stand.wait_for_healthy(&[&stranger]);
+    assert_eq!(open(&stand, 1).await.1, b"s");
 }
 
 /// Each client sends something of its own in pieces, ends its half, and reads everything back.
