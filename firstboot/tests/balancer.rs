@@ -216,6 +216,18 @@ async fn a_thousand_connections_at_once_lose_nothing() {
     clients.join_all().await;
 }
 
+/// Of its own, that is: pages of the program's file are shared with the other services that run it.
+#[tokio::test]
+async fn a_hundred_connections_cost_little_memory() {
+    let (stand, _servers) = cluster::<3>(false);
+    let (mut clients, _) = open(&stand, 100).await;
+    for client in &mut clients {
+        client.ping().await.unwrap();
+    }
+    let memory = stand.memory("RssAnon");
+    assert!(memory < 3 * 1024, "{memory} KiB");
+}
+
 /// A server that reads nothing stops its client, and nothing piles up in the balancer.
 #[tokio::test]
 async fn a_slow_reader_slows_its_writer_down() {
