@@ -142,11 +142,15 @@ fuzz: ## Feed the readers of untrusted bytes with garbage, FUZZ_SECONDS [600] ea
 	scripts/fuzz.sh $(OUT)/fuzz $(FUZZ_TARGETS)
 
 .PHONY: bench
-bench: bench-build ## Figures; those of a boot are in qemu-results/ after `make machine`
+bench: bench-build bench-balancer ## Figures; those of a boot are in qemu-results/ after `make machine`
 
 .PHONY: bench-build
 bench-build: image ## Build time against mmdebstrap and mkosi, memory, sizes
 	SEEDBED_STORE=$(CACHE)/store SEEDBED_MKOSI=$(CACHE)/mkosi scripts/bench.sh
+
+.PHONY: bench-balancer
+bench-balancer: prerequisites ## The load balancer's memory, failover and speed
+	$(STATIC) cargo test $(RELEASE) -p seedbed-firstboot --test balancer -- --ignored --nocapture --test-threads=1
 
 .PHONY: help
 help:

@@ -104,7 +104,7 @@ struct Files {
 async fn serve(listen: &[SocketAddr], mut files: Files) -> Result<()> {
     let mut terminated = signal(SignalKind::terminate()).context("awaiting SIGTERM")?;
     let connections = Connections::new(RandomState::new().build_hasher().finish() as usize);
-    let mut checks = Checks::new(connections.clone());
+    let mut checks = Checks::new(connections.clone())?;
     checks.refresh(&mut files);
     let mut listeners = Vec::new();
     for address in listen {
@@ -158,26 +158,39 @@ async fn accept(listener: TcpListener, connections: Rc<Connections>) {
 /// The checks of all servers that are listed.
 struct Checks {
     connections: Rc<Connections>,
-    authority: Option<Vec<u8>>,
+    probe: Probe,
     tasks: BTreeMap<SocketAddr, Task>,
 }
 
 impl Checks {
-    fn new(connections: Rc<Connections>) -> Self {
-        Checks {
+    /// None yet, and any certificate will do.
+    fn new(connections: Rc<Connections>) -> Result<Self> {
+        Ok(Checks {
             connections,
-            authority: None,
+            probe: Probe::new(None)?,
             tasks: BTreeMap::new(),
-        }
+        })
     }
 
-    /// Looks at both files. What cannot be read changes nothing, and is said once a change.
+    /// Looks at both files. One that makes no sense is reported, and changes nothing.
     fn refresh(&mut self, files: &mut Files) {
-        match files.authority.look() {
-            Ok(Look::Same) => {}
-            Ok(Look::Absent) => self.trust(None),
-            Ok(Look::Content(pem)) => self.trust(Some(pem)),
-            Err(error) => tracing::warn!("{error:#}"),
+        let probe = match files.authority.look() {
+            Ok(Look::Same) => None,
+            Ok(Look::Absent) => Some(Probe::new(None)),
+            Ok(Look::Content(pem)) => Some(
+                Probe::new(Some(&pem))
+                    .with_context(|| format!("reading {}", files.authority.path().display())),
+            ),
+            Err(error) => Some(Err(error)),
+        };
+        match probe {
+            Some(Ok(probe)) => {
+                // Every server is checked anew.
+                self.probe = probe;
+                self.tasks.clear();
+            }
+            Some(Err(error)) => tracing::warn!("{error:#}"),
+            None => {}
         }
         let list = match files.backends.look() {
             Ok(Look::Same) => None,
@@ -198,27 +211,15 @@ impl Checks {
         self.start();
     }
 
-    /// Has every server checked anew.
-    fn trust(&mut self, authority: Option<Vec<u8>>) {
-        self.tasks.clear();
-        self.authority = authority;
-    }
-
     /// Starts what is listed and not checked, and ends what is checked and not listed.
     fn start(&mut self) {
         let listed = self.connections.listed();
         self.tasks.retain(|address, _| listed.contains(address));
         for address in listed {
-            if self.tasks.contains_key(&address) {
-                continue;
-            }
-            match Probe::new(self.authority.as_deref()) {
-                Ok(probe) => {
-                    let task = Task::spawn(check(address, probe, self.connections.clone()));
-                    self.tasks.insert(address, task);
-                }
-                Err(error) => tracing::warn!("checking {address}: {error:#}"),
-            }
+            self.tasks.entry(address).or_insert_with(|| {
+                let probe = self.probe.with_own_sessions();
+                Task::spawn(check(address, probe, self.connections.clone()))
+            });
         }
     }
 }

@@ -177,6 +177,13 @@ async fn a_server_of_another_authority_is_not_used() {
     stand.list(&[stranger.address, a.address], Some(stranger.address));
     stand.wait_for(&format!("API server {} is down", stranger.address));
     assert_eq!(open(&stand, 3).await.1, b"aaa");
+    // Half a file changes nothing; without the file there is nothing to tell strangers by.
+    stand.trust(Some("-----BEGIN CERTIFICATE-----"));
+    stand.wait_for("ca.crt");
+    assert_eq!(open(&stand, 1).await.1, b"a");
+    stand.trust(None);
+    stand.wait_for_healthy(&[&stranger]);
+    assert_eq!(open(&stand, 1).await.1, b"s");
 }
 
 /// Each client sends something of its own in pieces, ends its half, and reads everything back.
@@ -207,6 +214,18 @@ async fn a_thousand_connections_at_once_lose_nothing() {
         });
     }
     clients.join_all().await;
+}
+
+/// Of its own, that is: pages of the program's file are shared with the other services that run it.
+#[tokio::test]
+async fn a_hundred_connections_cost_little_memory() {
+    let (stand, _servers) = cluster::<3>(false);
+    let (mut clients, _) = open(&stand, 100).await;
+    for client in &mut clients {
+        client.ping().await.unwrap();
+    }
+    let memory = stand.memory("RssAnon");
+    assert!(memory < 3 * 1024, "{memory} KiB");
 }
 
 /// A server that reads nothing stops its client, and nothing piles up in the balancer.

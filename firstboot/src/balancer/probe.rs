@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -35,11 +35,12 @@ const REQUEST: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: kubernetes.default.svc\r\
 /// Length of the status line as far as its number: `HTTP/1.1 200`.
 const STATUS: usize = 12;
 
-/// What checks of one server have in common. TLS sessions are taken up again, which spares the server a signature
-/// at each check.
-#[derive(Clone)]
+/// TLS sessions that are kept to be taken up again, which spares the server a signature at each check.
+const SESSIONS: usize = 4;
+
+/// What checks have in common.
 pub(super) struct Probe {
-    connector: TlsConnector,
+    config: Arc<ClientConfig>,
 }
 
 impl Probe {
@@ -65,8 +66,17 @@ impl Probe {
             .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
         Ok(Probe {
-            connector: TlsConnector::from(Arc::new(config)),
+            config: Arc::new(config),
         })
+    }
+
+    /// The same for one server: all have one name, and no use for each other's sessions.
+    pub(super) fn with_own_sessions(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        Probe {
+            config: Arc::new(config),
+        }
     }
 
     /// Checks the server at `address`, within a second.
@@ -88,7 +98,8 @@ impl Probe {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
-        let mut stream = self.connector.connect(name, stream).await?;
+        let connector = TlsConnector::from(self.config.clone());
+        let mut stream = connector.connect(name, stream).await?;
         stream.write_all(REQUEST).await?;
         let mut status = [0; STATUS];
         stream.read_exact(&mut status).await?;
@@ -152,8 +163,15 @@ impl ServerCertVerifier for AnyCertificate {
 
 #[cfg(test)]
 mod tests {
-    use super::finding;
+    use super::{Probe, finding};
     use crate::balancer::health::Finding::{self, Alive, Silent};
+
+    #[test]
+    fn a_file_without_certificates_is_no_authority() {
+        for pem in ["", "half a certif", "-----BEGIN CERTIFICATE-----\nAA=="] {
+            assert!(Probe::new(Some(pem.as_bytes())).is_err(), "{pem}");
+        }
+    }
 
     #[test]
     fn answers_that_prove_an_api_server() {

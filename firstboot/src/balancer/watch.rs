@@ -17,12 +17,16 @@ pub(super) struct Watched {
     seen: Seen,
 }
 
-/// A replaced file has another inode or time.
+/// A replaced file has another inode, one that was written on has another time or length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
     Nothing,
     Absent,
-    File { inode: u64, time: (i64, i64) },
+    File {
+        inode: u64,
+        time: (i64, i64),
+        length: u64,
+    },
 }
 
 /// What a look gave.
@@ -55,6 +59,7 @@ impl Watched {
             Ok(metadata) => Seen::File {
                 inode: metadata.ino(),
                 time: (metadata.mtime(), metadata.mtime_nsec()),
+                length: metadata.len(),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Seen::Absent,
             Err(error) => return Err(error).with_context(reading),

@@ -79,6 +79,15 @@ impl Stand {
         self.wait_for("API servers: ");
     }
 
+    /// Writes or removes the file with the authority.
+    pub(crate) fn trust(&self, pem: Option<&str>) {
+        let path = self.dir.path().join("ca.crt");
+        match pem {
+            Some(pem) => fs::write(path, pem).unwrap(),
+            None => fs::remove_file(path).unwrap(),
+        }
+    }
+
     /// Waits until the balancer found that all these servers answer, in any order.
     pub(crate) fn wait_for_healthy(&self, servers: &[&ApiServer]) {
         let mut awaited: Vec<String> = servers

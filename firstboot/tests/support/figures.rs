@@ -8,9 +8,6 @@ use tokio::time::sleep;
 use crate::balancer::Client;
 use crate::{cluster, open};
 
-/// What the process may have resident, in KiB.
-const MEMORY: u64 = 5 * 1024;
-
 #[tokio::test]
 #[ignore = "a measurement, not a test"]
 async fn memory() {
@@ -22,20 +19,18 @@ async fn memory() {
     let report = |what: &str| {
         let (resident, own) = (stand.memory("VmRSS"), stand.memory("RssAnon"));
         println!("{what}: {resident} KiB resident, {own} KiB of it not of the program's file");
-        resident
     };
-    let idle = report("idle, 3 servers");
+    report("idle, 3 servers");
     println!("idle, 3 servers: {ticks} hundredths of a second of processor time in 20 s");
     let (mut clients, _) = open(&stand, 100).await;
     for client in &mut clients {
         client.ping().await.unwrap();
     }
-    let busy = report("100 connections");
+    report("100 connections");
     echo(&mut clients[0], 64 << 20).await;
-    let moved = report("100 connections, and 64 MiB moved");
+    report("100 connections, and 64 MiB moved");
     let (_more, _) = open(&stand, 900).await;
     report("1,000 connections");
-    assert!(idle.max(busy).max(moved) < MEMORY);
 }
 
 #[tokio::test]
