@@ -10,6 +10,9 @@ pub const MIN_PREFIX_V4: u8 = 20;
 /// The shortest prefix of an IPv6 range: as many.
 pub const MIN_PREFIX_V6: u8 = 116;
 
+/// Most peers of a seed.
+pub const MAX_PEERS: usize = 256;
+
 /// How machines find each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discovery {

@@ -3,7 +3,7 @@
 use crate::document::{Document, Fault, Faults};
 use crate::guid::Guid;
 use crate::secret::Secret;
-use crate::seed::discovery::{Discovery, MIN_PREFIX_V4, MIN_PREFIX_V6, Peer};
+use crate::seed::discovery::{Discovery, MAX_PEERS, MIN_PREFIX_V4, MIN_PREFIX_V6, Peer};
 use crate::seed::file::{SeedFile, StaticFile};
 use crate::seed::install::{Install, Pattern, Selector};
 use crate::seed::subnet::{InterfaceAddress, Subnet, SubnetError};
@@ -372,6 +372,11 @@ impl Check<'_> {
 
     fn discovery(&mut self) -> Discovery {
         let file = &self.file.discovery;
+        if file.peers.len() > MAX_PEERS {
+            let message = format!("{} peers are too many", file.peers.len());
+            let hint = format!("give at most {MAX_PEERS}: a range or a DNS name stands for many");
+            self.fault("discovery.peers", message, hint);
+        }
         let mut peers = Vec::new();
         for (i, text) in file.peers.iter().enumerate() {
             let path = format!("discovery.peers[{i}]");
