@@ -57,7 +57,7 @@ mod tests {
 
     fn host() -> Fake {
         let host = Fake::default();
-        let mut put = |name: &str, kind: &str, carrier: &str, index: &str, more: &[&str]| {
+        let put = |name: &str, kind: &str, carrier: &str, index: &str, more: &[&str]| {
             for (file, text) in [("type", kind), ("carrier", carrier), ("ifindex", index)] {
                 host.put(&format!("{NET}/{name}/{file}"), format!("{text}\n"));
             }
