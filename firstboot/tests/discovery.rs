@@ -182,6 +182,24 @@ fn who_is_called_answers() {
     calls.wait("ALL");
 }
 
+/// The machine calls before there is a wire, and is found as soon as there is one.
+#[test]
+fn a_cable_may_come_later() {
+    if skipped() {
+        return;
+    }
+    let wires = Wires::new("cable", Wire::Bridge, 2);
+    wires.cable(2, "down");
+    let machines = [1, 2].map(|n| machine(&wires, n, "secret", 1, "true"));
+    machines.iter().for_each(|machine| {
+        machine.wait("STARTED");
+    });
+    wires.cable(2, "up");
+    machines.iter().for_each(|machine| {
+        machine.wait("MESSAGES");
+    });
+}
+
 #[test]
 fn two_clusters_on_one_wire_do_not_see_each_other() {
     if skipped() {
@@ -276,6 +294,7 @@ fn be_a_machine(words: &[&str]) {
     };
     let start = Instant::now();
     let discovery = Discovery::start(&HOST, config, beacon(number)).unwrap();
+    println!("\nSTARTED");
     let (mut heard, mut messages) = (BTreeSet::new(), BTreeSet::new());
     let (mut said, mut told) = (start, false);
     let ended = ended();

@@ -295,6 +295,35 @@ proptest! {
     }
 }
 
+/// Neighbours of good payloads, of which some are good as well.
+fn neighbour() -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<prop::sample::Index>(), any::<u8>());
+    let cut = prop::option::of(any::<prop::sample::Index>());
+    (
+        0..payloads().len(),
+        prop::collection::vec(change, 0..4),
+        cut,
+    )
+        .prop_map(|(which, changes, cut)| {
+            let mut bytes = payloads()[which].to_bytes().unwrap();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            bytes.truncate(cut.map_or(bytes.len(), |cut| cut.index(bytes.len() + 1)));
+            bytes
+        })
+}
+
+proptest! {
+    #[test]
+    fn neighbours_of_payloads_have_one_form_too(bytes in neighbour()) {
+        if let Ok(payload) = Payload::from_bytes(&bytes) {
+            prop_assert_eq!(payload.to_bytes(), Ok(bytes));
+        }
+    }
+}
+
 /// What a flood costs: each kind of datagram, in nanoseconds. The bounds are loose, for development builds on
 /// busy hosts; `-- --nocapture` shows the figures.
 #[test]

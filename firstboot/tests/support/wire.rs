@@ -67,6 +67,11 @@ impl Wires {
         command
     }
 
+    /// Takes the cable of machine `n` out, or puts it in.
+    pub(crate) fn cable(&self, n: usize, state: &str) {
+        ip_in(&self.hub, &format!("link set port{n} {state}"));
+    }
+
     fn plug(&self, n: usize, machine: &str, wire: Wire) {
         let port = format!("port{n}");
         ip(&["netns", "add", machine]);
