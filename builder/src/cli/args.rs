@@ -460,7 +460,7 @@ pub struct KubeconfigArgs {
     /// The cluster's seed.
     #[arg(long)]
     pub seed: PathBuf,
-    /// A machine of the cluster: HOST or HOST:PORT [default: whichever is found on the local network].
+    /// A machine of the cluster: HOST or HOST:PORT [default: any on the local network].
     #[arg(long)]
     pub address: Option<String>,
     /// What the kubeconfig shall name as server [default: https://HOST:6443].
