@@ -6,7 +6,8 @@
 //! Profile -resolve-> Lock -fetch-> Blobs -assemble-> Tree -format-> file system images -plan-> DiskPlan -write-> artifact
 //! ```
 //!
-//! Only `lock` and `fetch` touch the network, and `build` where a remote store is named. `build` starts no process and
+//! Only `lock` and `fetch` touch the network, and `build` where a remote store is named; beside them what asks
+//! machines, [`peer`] and [`discovery`]. `build` starts no process and
 //! needs no privilege, and is a function of profile, lock, blobs and overlays.
 
 pub mod artifact;
@@ -19,6 +20,7 @@ pub mod cli;
 pub mod contents;
 pub mod debian;
 pub mod digest;
+pub mod discovery;
 pub mod disk;
 pub mod documents;
 pub mod fetch;

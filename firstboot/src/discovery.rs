@@ -67,7 +67,7 @@ impl Config {
 /// Whom something is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Every machine: by multicast, and by unicast those that it does not reach.
+    /// Every machine: by multicast, and with a copy for each that it does not reach.
     All,
     /// One machine, where it was heard last. Nowhere, if it was not heard.
     Machine(MachineId),
@@ -155,7 +155,11 @@ impl Discovery {
         Ok(())
     }
 
-    /// The next beacon, or message for this machine or all; none if none came in time.
+    /// The next beacon, or message for this machine or all; none if none came in time. Probes are answered here.
+    ///
+    /// A beacon with this machine's own id and incarnation comes from a copy of its disks. Of two copies one
+    /// hears the other: that which was started fewer times, or later. A message may be a recording from before
+    /// this program was started, or come twice after very many others.
     pub fn receive(&self, timeout: Duration) -> Option<(SocketAddr, Payload)> {
         let incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
         incoming.recv_timeout(timeout).ok()

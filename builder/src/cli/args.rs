@@ -460,9 +460,9 @@ pub struct KubeconfigArgs {
     /// The cluster's seed.
     #[arg(long)]
     pub seed: PathBuf,
-    /// A machine of the cluster: HOST or HOST:PORT.
+    /// A machine of the cluster: HOST or HOST:PORT [default: any on the local network].
     #[arg(long)]
-    pub address: String,
+    pub address: Option<String>,
     /// What the kubeconfig shall name as server [default: https://HOST:6443].
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,

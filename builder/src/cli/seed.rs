@@ -1,8 +1,9 @@
 //! `seedbed seed …` and `seedbed kubeconfig`.
 
 use crate::cli::args::{KubeconfigArgs, SeedCommand};
+use crate::discovery::Found;
 use crate::output::Unfinished;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use contract::document::text;
 use contract::peer::{Request, Response};
 use contract::seed::{self, Seed};
@@ -14,6 +15,12 @@ use std::time::{Duration, Instant};
 
 /// How long a machine that is not ready yet is asked again.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Between two questions to it.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// How long machines on the local network have to answer.
+const SEARCH: Duration = Duration::from_secs(2);
 
 pub(super) fn run(command: SeedCommand) -> anyhow::Result<()> {
     match command {
@@ -78,27 +85,11 @@ fn host(address: &str) -> String {
 
 pub(super) fn kubeconfig(args: KubeconfigArgs) -> anyhow::Result<()> {
     let seed = read(&args.seed)?;
+    let (address, document) = wait_for_kubeconfig(&seed, args.address.as_deref())?;
     let server = args
         .server
         .clone()
-        .unwrap_or_else(|| format!("https://{}:6443", host(&args.address)));
-    let deadline = Instant::now() + PATIENCE;
-    let document = loop {
-        match crate::peer::ask(&args.address, &seed.cluster.secret, &Request::Kubeconfig)? {
-            Response::Document(document) => break document,
-            Response::NotYet(reason) if Instant::now() < deadline => {
-                eprintln!("{}: {reason}", args.address);
-                std::thread::sleep(Duration::from_secs(5));
-            }
-            Response::NotYet(reason) | Response::Refused(reason) => {
-                bail!("{}: {reason}", args.address)
-            }
-            other => bail!(
-                "{} answers the question for a kubeconfig with {other:?}; do both sides have the same version?",
-                args.address
-            ),
-        }
-    };
+        .unwrap_or_else(|| format!("https://{}:6443", host(&address)));
     let document = crate::peer::with_server(&document, &server)?;
     match &args.out {
         None => std::io::stdout()
@@ -114,6 +105,49 @@ pub(super) fn kubeconfig(args: KubeconfigArgs) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Asks the machine at `address`, or each that is found, until one has the kubeconfig; also which one.
+fn wait_for_kubeconfig(seed: &Seed, address: Option<&str>) -> anyhow::Result<(String, String)> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let addresses = match address {
+            Some(address) => vec![address.to_owned()],
+            None => machines(seed)?,
+        };
+        let mut why = None;
+        for at in addresses {
+            match crate::peer::ask(&at, &seed.cluster.secret, &Request::Kubeconfig) {
+                Ok(Response::Document(document)) => return Ok((at, document)),
+                Ok(Response::NotYet(reason)) => {
+                    eprintln!("{at}: {reason}");
+                    why = Some(anyhow!("{at}: {reason}"));
+                }
+                // Of several, another one may do better.
+                Ok(Response::Refused(reason)) if address.is_none() => eprintln!("{at}: {reason}"),
+                Err(error) if address.is_none() => eprintln!("{error:#}"),
+                Ok(Response::Refused(reason)) => bail!("{at}: {reason}"),
+                Err(error) => return Err(error),
+            }
+        }
+        if Instant::now() >= deadline {
+            return Err(why.unwrap_or_else(|| {
+                anyhow!("no machine of this seed gives a kubeconfig: name one with --address")
+            }));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Where the channels of the machines on the local network are, those of the control plane first.
+fn machines(seed: &Seed) -> anyhow::Result<Vec<String>> {
+    let mut found = crate::discovery::find(seed, SEARCH)?;
+    found.sort_by_key(|found| !found.beacon.roles.control_plane);
+    if found.is_empty() {
+        eprintln!("no machine of this seed answers on the local network yet");
+    }
+    let address = |found: &Found| found.channel().to_string();
+    Ok(found.iter().map(address).collect())
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ network:
     dns: [192.168.7.1, 'fd00::1']
   podSubnet: 10.244.0.0/16
   serviceSubnet: 10.96.0.0/12
+discovery:
+  peers: [192.168.8.10, 'fd00:8::10', nodes.plant.example, 192.168.9.0/24, 'fd00:9::/120']
+  multicast: false
 hostname: 'm-{machine}'
 etcd: {heartbeat: 500, election: 5000}
 kubernetes:
@@ -98,6 +101,8 @@ fn every_setting_is_read() {
         "network.static.gateway  192.168.7.1",
         "--enable-admission-plugins=Node",
         "ntp.plant.example",
+        "discovery.multicast     false",
+        "discovery.peers         fd00:9::/120",
     ] {
         assert!(explained.contains(text), "{explained}");
     }
@@ -453,4 +458,66 @@ proptest! {
             prop_assert!(!faults.to_string().contains(SECRET), "{}", faults);
         }
     }
+}
+
+#[test]
+fn peers_are_told_apart() {
+    use super::discovery::Peer;
+    let seed = parse("seed.yaml", FULL).unwrap();
+    let range = |text: &str| Peer::Range(text.parse().unwrap());
+    let expected = [
+        Peer::Address("192.168.8.10".parse().unwrap()),
+        Peer::Address("fd00:8::10".parse().unwrap()),
+        Peer::Name("nodes.plant.example".into()),
+        range("192.168.9.0/24"),
+        range("fd00:9::/120"),
+    ];
+    assert_eq!(seed.discovery.peers, expected);
+    assert!(!seed.discovery.multicast);
+    let seed = parse("seed.yaml", &minimal("")).unwrap();
+    assert!(seed.discovery.multicast && seed.discovery.peers.is_empty());
+}
+
+#[test]
+fn faults_of_discovery_are_all_found() {
+    let peers = "discovery:
+  peers:
+  - 10.0.0.0/19
+  - fd00::/115
+  - 10.0.0.1/24
+  - 239.255.1.1
+  - 127.0.0.1
+  - fe80::1
+  - a_b
+  - 10.0.0.1:7446
+  - 192.168.8.10
+  - 192.168.8.10
+  - 224.0.0.0/24
+";
+    let expected = [
+        "7: 10.0.0.0/19 is too large to look through",
+        "8: fd00::/115 is too large to look through",
+        "9: 10.0.0.1/24 is an address in 10.0.0.0/24, not a network",
+        "10: 239.255.1.1 is a group of machines; multicast needs no setting",
+        "11: 127.0.0.1 is no address that other machines have",
+        "12: fe80::1 is good on one wire only, and its meaning depends on the interface",
+        "13: \"a_b\" is neither an address nor a DNS name nor a range",
+        "14: \"10.0.0.1:7446\" is neither an address nor a DNS name nor a range",
+        "16: 192.168.8.10 is there twice",
+        "17: 224.0.0.0/24 is a group of machines; multicast needs no setting",
+    ];
+    check(peers, &expected);
+    check(
+        "machines: {expect: 3}\ndiscovery: {multicast: false}\n",
+        &["6: without multicast and peers no machine finds another"],
+    );
+    check("discovery: {multicast: false}\n", &[]);
+    check("discovery: {peers: [10.0.0.0/20, 'fd00::/116']}\n", &[]);
+    let many: Vec<_> = (0..257)
+        .map(|i| format!("10.0.{}.{}", i / 256, i % 256))
+        .collect();
+    check(
+        &format!("discovery: {{peers: [{}]}}\n", many.join(", ")),
+        &["5: 257 peers are too many"],
+    );
 }

@@ -3,7 +3,7 @@
 use crate::document::{Document, Fault, Faults};
 use crate::guid::Guid;
 use crate::secret::Secret;
-use crate::seed::discovery::{Discovery, MIN_PREFIX_V4, MIN_PREFIX_V6, Peer};
+use crate::seed::discovery::{self, Discovery, MAX_PEERS};
 use crate::seed::file::{SeedFile, StaticFile};
 use crate::seed::install::{Install, Pattern, Selector};
 use crate::seed::subnet::{InterfaceAddress, Subnet, SubnetError};
@@ -375,10 +375,15 @@ impl Check<'_> {
 
     fn discovery(&mut self) -> Discovery {
         let file = &self.file.discovery;
+        if file.peers.len() > MAX_PEERS {
+            let message = format!("{} peers are too many", file.peers.len());
+            let hint = format!("give at most {MAX_PEERS}: a range or a DNS name stands for many");
+            self.fault("discovery.peers", message, hint);
+        }
         let mut peers = Vec::new();
         for (i, text) in file.peers.iter().enumerate() {
             let path = format!("discovery.peers[{i}]");
-            match peer(text) {
+            match discovery::peer(text) {
                 Ok(peer) if peers.contains(&peer) => {
                     let hint = "keep one of the lines";
                     self.fault(&path, format!("{text} is there twice"), hint);
@@ -528,59 +533,6 @@ impl Check<'_> {
     }
 }
 
-/// Reads one of `discovery.peers`; an error is its message and hint.
-fn peer(text: &str) -> Result<Peer, (String, String)> {
-    if text.contains('/') {
-        let range: Subnet = text.parse().map_err(|error: SubnetError| {
-            let hint = match &error {
-                SubnetError::HostBits { network, .. } => format!("write {network}"),
-                _ => "write a range as 192.168.8.0/24".to_owned(),
-            };
-            (error.to_string(), hint)
-        })?;
-        let least = if range.is_v4() {
-            MIN_PREFIX_V4
-        } else {
-            MIN_PREFIX_V6
-        };
-        if range.prefix() < least {
-            let message = format!("{range} is too large to look through");
-            return Err((
-                message,
-                format!("give ranges of /{least} or less, or names"),
-            ));
-        }
-        check_peer(text, range.address())?;
-        return Ok(Peer::Range(range));
-    }
-    if let Ok(address) = text.parse::<IpAddr>() {
-        check_peer(text, address)?;
-        return Ok(Peer::Address(address));
-    }
-    if is_host(text) {
-        return Ok(Peer::Name(text.to_owned()));
-    }
-    Err((
-        format!("{text:?} is neither an address nor a DNS name nor a range"),
-        "write it as 192.168.8.10, nodes.plant.example or 192.168.8.0/24, without a port".into(),
-    ))
-}
-
-/// Whether a machine can be at this address, seen from another one.
-fn check_peer(text: &str, address: IpAddr) -> Result<(), (String, String)> {
-    let reason = if address.is_multicast() {
-        "a group of machines; multicast needs no setting"
-    } else if address.is_loopback() || address.is_unspecified() {
-        "no address that other machines have"
-    } else if is_link_local(address) {
-        "good on one wire only, and its meaning depends on the interface"
-    } else {
-        return Ok(());
-    };
-    let hint = "give an address that is routed, or a DNS name";
-    Err((format!("{text} is {reason}"), hint.into()))
-}
-
 /// A DNS label in lower case (RFC 1123, section 2.1).
 fn is_label(text: &str) -> bool {
     let known = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
@@ -590,7 +542,7 @@ fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     let numeric = text.bytes().all(|c| c.is_ascii_digit() || c == b'.');
     text.len() <= 253
         && !numeric
@@ -599,7 +551,7 @@ fn is_host(text: &str) -> bool {
             .all(|label| is_label(&label.to_ascii_lowercase()))
 }
 
-fn is_link_local(address: IpAddr) -> bool {
+pub(super) fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => (v6.segments()[0] & 0xffc0) == 0xfe80,

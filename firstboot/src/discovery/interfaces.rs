@@ -49,3 +49,48 @@ pub(super) fn scan(host: &dyn Host, wanted: Option<&Interface>) -> Result<Vec<Li
     links.sort();
     Ok(links)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fake::Fake;
+
+    fn host() -> Fake {
+        let host = Fake::default();
+        let put = |name: &str, kind: &str, carrier: &str, index: &str, more: &[&str]| {
+            for (file, text) in [("type", kind), ("carrier", carrier), ("ifindex", index)] {
+                host.put(&format!("{NET}/{name}/{file}"), format!("{text}\n"));
+            }
+            host.put(&format!("{NET}/{name}/addr_assign_type"), "0\n");
+            host.put(
+                &format!("{NET}/{name}/address"),
+                format!("52:54:00:00:00:0{index}\n"),
+            );
+            for file in more {
+                host.put(&format!("{NET}/{name}/{file}"), "");
+            }
+        };
+        put("lo", "772", "1", "1", &[]);
+        put("enp1s0", "1", "1", "2", &["device"]);
+        put("enp2s0", "1", "0", "3", &["device"]);
+        put("wlan0", "1", "1", "4", &["device", "phy80211"]);
+        put("cni0", "1", "1", "5", &[]);
+        put("bond0", "1", "1", "6", &[]);
+        host
+    }
+
+    fn check(wanted: Option<Interface>, expected: &[&str]) {
+        let found = scan(&host(), wanted.as_ref()).unwrap();
+        let names: Vec<_> = found.iter().map(|link| link.name.as_str()).collect();
+        assert_eq!(names, expected, "{wanted:?}");
+    }
+
+    #[test]
+    fn wired_devices_with_a_carrier_count() {
+        check(None, &["enp1s0"]);
+        check(Some(Interface::Name("en*".into())), &["enp1s0"]);
+        check(Some(Interface::Name("bond0".into())), &["bond0"]);
+        check(Some(Interface::Mac([0x52, 0x54, 0, 0, 0, 2])), &["enp1s0"]);
+        check(Some(Interface::Mac([0x52, 0x54, 0, 0, 0, 9])), &[]);
+    }
+}

@@ -4,7 +4,7 @@
 //!
 //! - by multicast, 125 beacons a second for each of IPv4 and IPv6 (`n` / max(1 s, `n` · 8 ms));
 //! - by unicast to known addresses, 125 a second in all;
-//! - by looking through ranges, 50 a second in all, or 100 while a machine knows nobody.
+//! - by looking through ranges, 50 a second in all, as long as they know each other.
 //!
 //! A beacon takes about 400 bytes on the wire, so that 1,000 machines stay below 200 kB/s.
 
@@ -27,9 +27,6 @@ const UNICAST_SHARE: Duration = Duration::from_millis(8);
 
 /// The same for ranges: 50 a second in all.
 const SWEEP_SHARE: Duration = Duration::from_millis(20);
-
-/// A machine looks at no more than 100 addresses a second.
-const SWEEP_LEAST: Duration = Duration::from_millis(10);
 
 /// How much slower a range is looked through that was looked through twice.
 const SWEPT: u32 = 10;
@@ -66,7 +63,7 @@ impl Pace {
 
     /// Between two beacons into a range that was looked through `rounds` times.
     pub fn sweep(&self, rounds: u32) -> Duration {
-        let pace = SWEEP_SHARE.saturating_mul(self.machines).max(SWEEP_LEAST);
+        let pace = SWEEP_SHARE.saturating_mul(self.machines);
         if rounds < 2 {
             pace
         } else {

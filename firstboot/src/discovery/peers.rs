@@ -159,3 +159,83 @@ fn says_the_same(one: &Beacon, other: &Beacon) -> bool {
     (same.sequence, same.time) = (other.sequence, other.time);
     same == *other
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::state::tests::beacon;
+
+    fn from(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    const HERE: &str = "192.168.7.10:7446";
+
+    #[test]
+    fn news_is_told_from_repetition() {
+        let (mut peers, now) = (Peers::default(), Instant::now());
+        let mut hear =
+            |beacon: &Beacon| peers.hear(beacon.clone(), from(HERE), Way::Multicast, now);
+        let mut said = beacon(1, 1);
+        assert_eq!(hear(&said), News::Arrived);
+        (said.sequence, said.time) = (2, 99);
+        assert_eq!(hear(&said), News::Nothing);
+        (said.sequence, said.phase) = (3, "etcd".into());
+        assert_eq!(hear(&said), News::Changed);
+        let late = beacon(1, 2);
+        assert_eq!(hear(&late), News::Nothing, "it was overtaken");
+        (said.boot, said.sequence) = (2, 1);
+        assert_eq!(hear(&said), News::Arrived);
+        assert_eq!(peers.latest(said.machine).unwrap().beacon.phase, "etcd");
+        assert_eq!(peers.len(), 1);
+    }
+
+    #[test]
+    fn incarnations_stand_side_by_side() {
+        let (mut peers, now) = (Peers::default(), Instant::now());
+        let (old, mut new) = (beacon(1, 1), beacon(1, 1));
+        new.incarnation = [9; 16];
+        let later = now + Duration::from_secs(1);
+        peers.hear(old.clone(), from(HERE), Way::Multicast, now);
+        peers.hear(new.clone(), from(HERE), Way::Multicast, later);
+        peers.hear(beacon(2, 1), from(HERE), Way::Multicast, now);
+        assert_eq!(peers.incarnations(old.machine).count(), 2);
+        assert_eq!(peers.latest(old.machine).unwrap().beacon, new);
+        assert_eq!(peers.alive(later, Duration::ZERO).count(), 1);
+    }
+
+    #[test]
+    fn the_last_sources_count_and_then_what_the_machine_says() {
+        let (mut peers, now) = (Peers::default(), Instant::now());
+        let mut said = beacon(1, 1);
+        said.addresses = vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+        for last in 1..=9 {
+            said.sequence += 1;
+            let source = from(&format!("192.168.7.{last}:7446"));
+            peers.hear(said.clone(), source, Way::Unicast, now);
+        }
+        let heard = peers.latest(said.machine).unwrap();
+        assert_eq!(heard.sources.len(), MAX_SOURCES);
+        assert_eq!(
+            heard.addresses(7446),
+            [from("192.168.7.9:7446"), from("[fd00::1]:7446")]
+        );
+        assert_eq!(heard.multicast, None);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_forgets_who_is_silent() {
+        let (mut peers, start) = (Peers::default(), Instant::now());
+        for n in 0..MAX_PEERS as u32 + 10 {
+            let now = start + Duration::from_secs(n.into());
+            peers.hear(beacon(n, 1), from(HERE), Way::Multicast, now);
+        }
+        assert_eq!(peers.len(), MAX_PEERS);
+        assert!(peers.latest(beacon(9, 1).machine).is_none());
+        assert!(peers.latest(beacon(10, 1).machine).is_some());
+        peers.forget(start + FORGOTTEN_AFTER + Duration::from_secs(100));
+        assert_eq!(peers.len(), MAX_PEERS - 91);
+        peers.forget(start + FORGOTTEN_AFTER * 3);
+        assert!(peers.is_empty());
+    }
+}

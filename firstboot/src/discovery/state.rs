@@ -177,3 +177,160 @@ impl State {
             && (beacon.boot, beacon.sequence) <= (us.boot, us.sequence)
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use contract::datagram::Roles;
+    use contract::secret::Secret;
+    use contract::seed::discovery::Discovery;
+
+    /// What machine `n` says of itself in its first boot.
+    pub(in crate::discovery) fn beacon(n: u32, sequence: u64) -> Beacon {
+        let mut machine = [0; 16];
+        machine[..4].copy_from_slice(&n.to_be_bytes());
+        Beacon {
+            machine: MachineId(machine),
+            incarnation: [1; 16],
+            boot: 1,
+            sequence,
+            key: [2; 32],
+            host_name: format!("plant-7-{n:08x}"),
+            addresses: Vec::new(),
+            decided: None,
+            cluster: None,
+            roles: Roles::default(),
+            phase: String::new(),
+            time: 0,
+        }
+    }
+
+    fn state(now: Instant) -> State {
+        let config = Config {
+            secret: Secret::new("secret"),
+            port: 7446,
+            interface: None,
+            discovery: Discovery {
+                peers: Vec::new(),
+                multicast: true,
+            },
+        };
+        let endpoint = Endpoint::new(&config.secret).unwrap();
+        State::new(
+            endpoint,
+            beacon(1, 0),
+            &config,
+            Duration::from_micros(500),
+            now,
+        )
+    }
+
+    const FROM: &str = "192.168.7.10:7446";
+
+    fn hear(state: &mut State, payload: Payload, way: Way, now: Instant) -> (bool, bool, bool) {
+        let verdict = state.hear(&payload, way, FROM.parse().unwrap(), now);
+        (verdict.deliver, verdict.answer, verdict.news)
+    }
+
+    #[test]
+    fn arrivals_by_unicast_and_probes_are_answered() {
+        let now = Instant::now();
+        let mut state = state(now);
+        let by = |n, way| (Payload::Beacon(beacon(n, 1)), way);
+        let (said, way) = by(2, Way::Unicast);
+        assert_eq!(hear(&mut state, said, way, now), (true, true, true));
+        let (said, way) = by(3, Way::Multicast);
+        assert_eq!(hear(&mut state, said, way, now), (true, false, true));
+        let again = Payload::Beacon(beacon(3, 2));
+        assert_eq!(
+            hear(&mut state, again, Way::Unicast, now),
+            (true, false, false)
+        );
+        let answers = (0..100).filter(|_| hear(&mut state, Payload::Probe, Way::Unicast, now).1);
+        assert_eq!(answers.count(), 19, "and no more at once");
+    }
+
+    #[test]
+    fn messages_for_others_are_not_delivered() {
+        let now = Instant::now();
+        let mut state = state(now);
+        for (to, expected) in [(None, true), (Some(1), true), (Some(2), false)] {
+            let to = to.map(|n| beacon(n, 0).machine);
+            let message = Payload::Assembly { to, bytes: vec![1] };
+            let verdict = hear(&mut state, message, Way::Multicast, now);
+            assert_eq!(verdict, (expected, false, false));
+        }
+    }
+
+    #[test]
+    fn old_beacons_of_our_own_are_no_news_but_a_copy_of_our_disks_is() {
+        let now = Instant::now();
+        let mut state = state(now);
+        let own = |boot, sequence| {
+            Payload::Beacon(Beacon {
+                boot,
+                ..beacon(1, sequence)
+            })
+        };
+        assert_eq!(
+            hear(&mut state, own(1, 400), Way::Multicast, now),
+            (false, false, false)
+        );
+        assert_eq!(
+            hear(&mut state, own(0, 9999), Way::Multicast, now),
+            (false, false, false)
+        );
+        assert_eq!(
+            hear(&mut state, own(1, 600), Way::Multicast, now),
+            (true, false, true)
+        );
+    }
+
+    #[test]
+    fn what_is_said_anew_is_said_soon_and_the_rest_at_its_pace() {
+        let now = Instant::now();
+        let mut state = state(now);
+        state.urgent = false;
+        let mut said = beacon(1, 77);
+        said.time = 12;
+        assert!(
+            !state.announce(said.clone(), now),
+            "sequence and time are not the caller's"
+        );
+        said.phase = "etcd".into();
+        let later = now + Duration::from_secs(100);
+        let quiet = state.pace(later).call();
+        assert!(state.announce(said, later) && state.urgent);
+        assert!(state.pace(later).call() < quiet);
+    }
+
+    #[test]
+    fn everybody_is_reached_by_multicast_or_else_by_unicast() {
+        let now = Instant::now();
+        let mut state = state(now);
+        let link = Link {
+            index: 2,
+            name: "enp1s0".into(),
+        };
+        state.links.push(link.clone());
+        hear(&mut state, Payload::Beacon(beacon(2, 1)), Way::Unicast, now);
+        let here: SocketAddr = FROM.parse().unwrap();
+        assert_eq!(
+            state.reach(Target::All, 7446, now),
+            (vec![here], vec![link.clone()])
+        );
+        let machine = |n| Target::Machine(beacon(n, 0).machine);
+        assert_eq!(state.reach(machine(2), 7446, now), (vec![here], Vec::new()));
+        assert_eq!(state.reach(machine(3), 7446, now), (Vec::new(), Vec::new()));
+        hear(
+            &mut state,
+            Payload::Beacon(beacon(2, 2)),
+            Way::Multicast,
+            now,
+        );
+        assert_eq!(
+            state.reach(Target::All, 7446, now),
+            (Vec::new(), vec![link])
+        );
+    }
+}

@@ -146,3 +146,79 @@ fn after(set: &BTreeSet<SocketAddr>, last: Option<SocketAddr>) -> Option<SocketA
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::state::tests::beacon;
+    use contract::datagram::Way;
+
+    const PORT: u16 = 7446;
+
+    fn targets(peers: &[&str]) -> Targets {
+        let peer = |text: &&str| match text.parse() {
+            Ok(range) => Peer::Range(range),
+            Err(_) => Peer::Address(text.parse().unwrap()),
+        };
+        Targets::new(&peers.iter().map(peer).collect::<Vec<_>>(), PORT)
+    }
+
+    fn heard(machines: &[(u32, &str, Way)], now: Instant) -> Peers {
+        let mut peers = Peers::default();
+        for (n, from, way) in machines {
+            peers.hear(beacon(*n, 1), from.parse().unwrap(), *way, now);
+        }
+        peers
+    }
+
+    /// The last part of each address that gets a beacon.
+    fn next(targets: &mut Targets, peers: &Peers, now: Instant, count: usize) -> Vec<String> {
+        let next = (0..count).filter_map(|_| targets.next(peers, now));
+        next.map(|(to, _)| to.ip().to_string()).collect()
+    }
+
+    #[test]
+    fn the_seeds_peers_take_turns_with_whom_multicast_does_not_reach() {
+        let now = Instant::now();
+        let mut targets = targets(&["10.0.0.1", "10.0.0.3"]);
+        targets.resolve(["10.0.0.2".parse().unwrap()]);
+        let peers = heard(&[(1, "10.0.0.9:7446", Way::Unicast)], now);
+        let round = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.9"];
+        assert_eq!(next(&mut targets, &peers, now, 8), [round, round].concat());
+        assert_eq!(targets.next(&peers, now).unwrap().1, 5);
+        assert_eq!(
+            next(&mut Targets::default(), &Peers::default(), now, 3).len(),
+            0
+        );
+    }
+
+    #[test]
+    fn whom_multicast_reaches_gets_one_a_round_until_it_does_not() {
+        let now = Instant::now();
+        let mut targets = targets(&["10.0.0.1", "10.0.0.7"]);
+        let by = |n, from| (n, from, Way::Multicast);
+        let peers = heard(&[by(1, "10.0.0.7:7446"), by(2, "10.0.0.8:7446")], now);
+        let expected = [
+            "10.0.0.1", "10.0.0.7", "10.0.0.1", "10.0.0.8", "10.0.0.1", "10.0.0.7",
+        ];
+        assert_eq!(next(&mut targets, &peers, now, 6), expected);
+        let later = now + BY_MULTICAST;
+        assert_eq!(targets.needed(&peers, later).len(), 3);
+    }
+
+    #[test]
+    fn ranges_are_looked_through_again_and_again() {
+        let mut targets = targets(&["10.0.0.0/30", "10.0.1.5/32", "fd00::/126"]);
+        let round = [
+            "10.0.0.1", "10.0.0.2", "10.0.1.5", "fd00::1", "fd00::2", "fd00::3",
+        ];
+        for expected in 0..3 {
+            for address in round {
+                let (to, rounds) = targets.sweep().unwrap();
+                assert_eq!((to.ip().to_string().as_str(), rounds), (address, expected));
+            }
+        }
+        assert_eq!(Targets::default().sweep().map(|_| ()), None);
+        assert!(targets.has_ranges());
+    }
+}
