@@ -286,7 +286,7 @@ fn a_cloned_identity_stops_both_until_one_is_gone() {
         incarnations: [[3; 16], [77; 16]],
     };
     for core in &site.cores {
-        assert_eq!(core.troubles(), [both.clone()]);
+        assert_eq!(core.troubles(), std::slice::from_ref(&both));
     }
     site.cores.pop();
     site.pass(90);
