@@ -213,10 +213,13 @@ impl Core {
                 self.receive(from, message)
             }
             Event::Message { .. } | Event::Tick => {}
+            // What was begun for an earlier attempt may end late.
             Event::MadeAuthority { epoch, fingerprint } => {
-                self.authority = Some((epoch, fingerprint))
+                if self.authority.is_none_or(|(made, _)| made <= epoch) {
+                    self.authority = Some((epoch, fingerprint));
+                }
             }
-            Event::Lost { epoch } => self.lost = Some(epoch),
+            Event::Lost { epoch } => self.lost = self.lost.max(Some(epoch)),
         }
         self.report();
         self.propose();

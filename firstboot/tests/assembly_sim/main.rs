@@ -143,9 +143,11 @@ fn found_after(machines: u32, departure: Departure) -> Option<u64> {
 
 #[test]
 fn one_forgetful_machine_beyond_the_bound_and_a_second_birth_is_found() {
-    let found = found_after(3, Departure::OneForgetsTooMany);
-    println!("3 machines, 3 forgetful: a second birth in run {found:?}");
-    assert!(found.is_some());
+    for machines in [3, 5, 7] {
+        let found = found_after(machines, Departure::OneForgetsTooMany);
+        println!("{machines} machines, one forgetful too many: a second birth in run {found:?}");
+        assert!(found.is_some());
+    }
 }
 
 #[test]

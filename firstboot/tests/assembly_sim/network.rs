@@ -22,6 +22,8 @@ pub(crate) struct Network {
 pub(crate) enum Cut {
     /// Nowhere.
     Whole,
+    /// Around this machine.
+    Alone(usize),
     /// Into so many islands, drawn from a number.
     Islands(u64, u64),
     /// This share of the directions between two machines, drawn from a number.
@@ -81,6 +83,7 @@ impl Network {
     fn connects(&self, from: usize, to: usize) -> bool {
         match self.cut {
             Cut::Whole => true,
+            Cut::Alone(machine) => from != machine && to != machine,
             Cut::Islands(count, seed) => {
                 let island = |machine: usize| Random::new(seed ^ machine as u64).below(count);
                 island(from) == island(to)

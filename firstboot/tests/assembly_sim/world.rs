@@ -10,7 +10,7 @@ use firstboot::assembly::{
 };
 
 use crate::judge::Judge;
-use crate::network::Network;
+use crate::network::{Cut, Network};
 use crate::random::Random;
 
 /// Sizes of a site.
@@ -31,6 +31,8 @@ pub(crate) struct Hazard {
     pub(crate) wipe: f64,
     /// Identities that may lose their disk.
     pub(crate) forgetful: BTreeSet<MachineId>,
+    /// Share of decisions at whose very moment all those machines lose their disks, and one that votes well is cut off.
+    pub(crate) ambush: f64,
     /// Whether disks keep nothing that they are told to keep.
     pub(crate) lying_disks: bool,
 }
@@ -103,6 +105,8 @@ pub(crate) struct World {
     pub(crate) hazard: Hazard,
     pub(crate) machines: Vec<Machine>,
     pub(crate) judge: Judge,
+    /// Whether an entry was chosen just now, and an ambush follows.
+    ambushed: bool,
     /// The first thing that the judge found.
     pub(crate) verdict: Result<(), String>,
     plans: BinaryHeap<Reverse<(u64, u64, usize)>>,
@@ -122,6 +126,7 @@ impl World {
             hazard: Hazard::default(),
             machines: Vec::new(),
             judge: Judge::new(site.machines),
+            ambushed: false,
             verdict: Ok(()),
             plans: BinaryHeap::new(),
             planned: Vec::new(),
@@ -218,6 +223,9 @@ impl World {
             if let Some(memory) = unsynced.take() {
                 self.write(machine, memory);
             }
+            if std::mem::take(&mut self.ambushed) {
+                return self.ambush(machine);
+            }
             match action {
                 Action::Persist(memory) => unsynced = Some(memory),
                 Action::Send { to, message } => {
@@ -250,6 +258,9 @@ impl World {
         }
         if let Some(memory) = unsynced {
             self.write(machine, memory);
+        }
+        if std::mem::take(&mut self.ambushed) {
+            self.ambush(machine);
         }
     }
 
@@ -324,6 +335,25 @@ impl World {
         self.boot_after(machine, delay);
     }
 
+    /// The worst moment for all who may forget to do so: something was chosen, and hardly anybody knows.
+    fn ambush(&mut self, last: usize) {
+        self.power_off(last);
+        self.boot_after(last, 0);
+        let (forgetful, good): (Vec<_>, Vec<_>) = (0..self.machines.len())
+            .partition(|&machine| self.hazard.forgetful.contains(&self.machines[machine].id));
+        for machine in forgetful {
+            self.wipe(machine);
+            self.boot_after(machine, 0);
+        }
+        if !good.is_empty() {
+            let alone = self.random.pick(&good);
+            self.network = Network {
+                cut: Cut::Alone(alone),
+                ..Network::good()
+            };
+        }
+    }
+
     /// What a machine does that is named to initialise: it makes the authority, unless it has made it already.
     fn initialise(&mut self, machine: usize, entry: &Entry) {
         let node = &self.machines[machine];
@@ -353,9 +383,11 @@ impl World {
 
     fn write(&mut self, machine: usize, memory: Memory) {
         let id = self.machines[machine].id;
+        let slots = self.judge.slots();
         if let Err(fault) = self.judge.persisted(id, &memory) {
             self.verdict = self.verdict.clone().and(Err(fault));
         }
+        self.ambushed = self.judge.slots() > slots && self.random.chance(self.hazard.ambush);
         if !self.hazard.lying_disks {
             self.machines[machine].disk.memory = memory;
         }
