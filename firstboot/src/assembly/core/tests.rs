@@ -206,8 +206,13 @@ fn an_authority_of_an_earlier_attempt_that_comes_late_changes_nothing() {
     assert_eq!(site.agreed().epoch(), 2);
     // Both are told before either can be proposed.
     site.cores[0].authority = Some((2, [8; 32]));
-    site.run(|_| Event::MadeAuthority { epoch: 1, fingerprint: [9; 32] });
-    assert!(matches!(site.agreed(), Entry::Founded { epoch: 2, authority, .. } if *authority == [8; 32]));
+    site.run(|_| Event::MadeAuthority {
+        epoch: 1,
+        fingerprint: [9; 32],
+    });
+    assert!(
+        matches!(site.agreed(), Entry::Founded { epoch: 2, authority, .. } if *authority == [8; 32])
+    );
 }
 
 #[test]
