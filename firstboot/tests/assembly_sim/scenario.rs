@@ -72,7 +72,7 @@ pub(crate) fn run(site: Site, seed: u64, departure: Departure) -> Result<Outcome
         crash: random.pick(&[0.0, 0.01, 0.05, 0.2]),
         wipe: random.pick(&[0.0, 0.3, 1.0]),
         forgetful: budget.forgetful.clone(),
-        ambush: random.pick(&[0.0, 0.3, 1.0]),
+        ambushes: random.pick(&[0, 1, 2, 8]),
         lying_disks: departure == Departure::LyingDisks,
     };
     let spread = random.pick(&[1, 1_000, 30_000, 120_000]);

@@ -31,8 +31,8 @@ pub(crate) struct Hazard {
     pub(crate) wipe: f64,
     /// Identities that may lose their disk.
     pub(crate) forgetful: BTreeSet<MachineId>,
-    /// Share of decisions at whose very moment all those machines lose their disks, and one that votes well is cut off.
-    pub(crate) ambush: f64,
+    /// At the very moment of so many decisions, all those machines lose their disks and one that votes well is cut off.
+    pub(crate) ambushes: u32,
     /// Whether disks keep nothing that they are told to keep.
     pub(crate) lying_disks: bool,
 }
@@ -387,7 +387,10 @@ impl World {
         if let Err(fault) = self.judge.persisted(id, &memory) {
             self.verdict = self.verdict.clone().and(Err(fault));
         }
-        self.ambushed = self.judge.slots() > slots && self.random.chance(self.hazard.ambush);
+        if self.judge.slots() > slots && self.hazard.ambushes > 0 {
+            self.hazard.ambushes -= 1;
+            self.ambushed = true;
+        }
         if !self.hazard.lying_disks {
             self.machines[machine].disk.memory = memory;
         }
