@@ -72,7 +72,7 @@ pub enum Action {
     },
     /// Send this to all machines. It may be lost, and may come back to this one.
     Broadcast(Message),
-    /// Call [`Core::step`] with [`Event::Tick`] at this time, unless something else happens before. Of several, the newest counts.
+    /// Call [`Core::step`] with [`Event::Tick`] at this time or a little later, never before it. Of several, the newest counts.
     WakeAt(Duration),
     /// This was decided. It is on disk.
     Decided(Entry),

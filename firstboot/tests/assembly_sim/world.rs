@@ -218,6 +218,7 @@ impl World {
                 if let Some(memory) = unsynced.filter(|_| self.random.chance(0.5)) {
                     self.write(machine, memory);
                 }
+                self.ambushed = false;
                 return self.crash(machine);
             }
             if let Some(memory) = unsynced.take() {
@@ -238,7 +239,7 @@ impl World {
                     self.transmit(machine, message, (0..self.machines.len()).collect())
                 }
                 Action::WakeAt(at) => {
-                    let at = (at.as_micros().div_ceil(1000) as u64)
+                    let at = (at.as_nanos().div_ceil(1_000_000) as u64)
                         .saturating_sub(self.machines[machine].clock);
                     self.machines[machine].wakes += 1;
                     let count = self.machines[machine].wakes;
