@@ -19,7 +19,7 @@ impl Random {
 
     /// A number below `limit`; 0 if there is none.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        (u128::from(self.number()) * u128::from(limit) >> 64) as u64
+        ((u128::from(self.number()) * u128::from(limit)) >> 64) as u64
     }
 
     /// True in `share` of all cases.

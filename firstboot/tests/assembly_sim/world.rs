@@ -267,12 +267,10 @@ impl World {
 
     fn perform(&mut self, plan: Plan) {
         match plan {
-            Plan::Deliver { to, event, bytes } => {
-                if self.machines[to].core.is_some() {
-                    self.machines[to].traffic.received += u64::from(bytes > 0);
-                    self.machines[to].traffic.received_bytes += bytes;
-                    self.step(to, Event::clone(&event));
-                }
+            Plan::Deliver { to, event, bytes } if self.machines[to].core.is_some() => {
+                self.machines[to].traffic.received += u64::from(bytes > 0);
+                self.machines[to].traffic.received_bytes += bytes;
+                self.step(to, Event::clone(&event));
             }
             Plan::Wake { machine, count } if self.machines[machine].wakes == count => {
                 self.step(machine, Event::Tick)
