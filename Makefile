@@ -94,6 +94,11 @@ check: prerequisites
 	cargo fmt --check --manifest-path builder/fuzz/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# Optimised, with checks for overflow on.
+.PHONY: test-assembly-sim
+test-assembly-sim: prerequisites ## Self-assembly in virtual time, 100,000 runs, and a larger exhaustive model
+	CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --locked -p seedbed-firstboot --test assembly_sim --test assembly_model --test assembly_counterexamples -- --include-ignored --nocapture --test-threads 1
+
 .PHONY: containerd
 containerd: prerequisites
 	scripts/debian-packages.sh trixie $(CACHE)/containerd containerd runc

@@ -199,6 +199,23 @@ fn an_initialiser_that_failed_is_replaced_by_another() {
 }
 
 #[test]
+fn an_authority_of_an_earlier_attempt_that_comes_late_changes_nothing() {
+    let mut site = Site::new(vec![core(1, 1, 1)]);
+    site.run(|_| Event::Tick);
+    site.run(|_| Event::Lost { epoch: 1 });
+    assert_eq!(site.agreed().epoch(), 2);
+    // Both are told before either can be proposed.
+    site.cores[0].authority = Some((2, [8; 32]));
+    site.run(|_| Event::MadeAuthority {
+        epoch: 1,
+        fingerprint: [9; 32],
+    });
+    assert!(
+        matches!(site.agreed(), Entry::Founded { epoch: 2, authority, .. } if *authority == [8; 32])
+    );
+}
+
+#[test]
 fn an_initialiser_that_is_silent_is_replaced() {
     let mut site = Site::new((1..=5).map(|number| core(number, 5, 3)).collect());
     site.beacons();
@@ -286,7 +303,7 @@ fn a_cloned_identity_stops_both_until_one_is_gone() {
         incarnations: [[3; 16], [77; 16]],
     };
     for core in &site.cores {
-        assert_eq!(core.troubles(), [both.clone()]);
+        assert_eq!(core.troubles(), std::slice::from_ref(&both));
     }
     site.cores.pop();
     site.pass(90);
