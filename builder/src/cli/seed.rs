@@ -127,6 +127,9 @@ fn wait_for_kubeconfig(seed: &Seed, address: Option<&str>) -> anyhow::Result<(St
                 Ok(Response::Refused(reason)) if address.is_none() => eprintln!("{at}: {reason}"),
                 Err(error) if address.is_none() => eprintln!("{error:#}"),
                 Ok(Response::Refused(reason)) => bail!("{at}: {reason}"),
+                Ok(other) => bail!(
+                    "{at} answers the question for a kubeconfig with {other:?}; do both sides have the same version?"
+                ),
                 Err(error) => return Err(error),
             }
         }
