@@ -85,7 +85,7 @@ pub type Incarnation = [u8; 16];
 /// What a machine does in the cluster; nothing of it before that is decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roles {
-    /// It runs the Kubernetes control plane.
+    /// Its API server is ready.
     pub control_plane: bool,
     /// It is a member of etcd.
     pub etcd: bool,

@@ -36,19 +36,6 @@ pub fn ready(host: &dyn Host) -> Outcome<()> {
     }
 }
 
-/// Whether some API server of the cluster is ready, asked through the load balancer.
-pub fn reachable(host: &dyn Host) -> bool {
-    let Ok(Some(authority)) = host.read(CA) else {
-        return false;
-    };
-    let tls = Tls {
-        authority,
-        client: None,
-    };
-    let request = Request::loopback(contract::port::BALANCER, "/readyz").tls(tls);
-    host.ask(&request).is_ok_and(|reply| reply.status == 200)
-}
-
 /// The object at `path`, or `None` if there is none.
 pub fn object(host: &dyn Host, path: &str) -> Outcome<Option<Value>> {
     let authority = host.read(CA)?.context("the cluster has no authority yet")?;

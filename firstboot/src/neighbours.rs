@@ -31,6 +31,8 @@ pub struct Neighbour {
     pub host_name: String,
     /// Its cluster address.
     pub address: IpAddr,
+    /// Whether its API server is ready.
+    pub serves: bool,
 }
 
 /// Every machine that was heard of lately.

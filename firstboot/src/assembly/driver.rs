@@ -23,11 +23,12 @@ use crate::facts;
 use crate::host::{Cmd, Host};
 use crate::ledger::{self, Address, ChannelKey, Epoch, Identity};
 use crate::neighbours::{NEIGHBOURS, Neighbour};
+use crate::phases::control_plane::SERVES;
 use crate::phases::etcd::FOUNDED;
 use crate::pki::{self, PKI};
 
-/// Between two looks at what this machine itself has done.
-const LOOK: Duration = Duration::from_millis(250);
+/// Between two looks at what this machine itself has done. Each costs a reading of a few small files.
+const LOOK: Duration = Duration::from_secs(1);
 /// Before another try, when the sockets or the disk failed.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -88,9 +89,9 @@ impl Site {
     }
 
     /// What the machine says of itself: the core's part, and what other machines need to reach it.
-    fn beacon(&self, core: &Beacon, birth: Option<&Birth>) -> datagram::Beacon {
+    fn beacon(&self, core: &Beacon, birth: Option<&Birth>, serves: bool) -> datagram::Beacon {
         let role = birth.and_then(Birth::role);
-        let control_plane = role == Some(ledger::Role::ControlPlane);
+        let seated = role == Some(ledger::Role::ControlPlane);
         datagram::Beacon {
             machine: datagram::MachineId(core.machine.0),
             incarnation: core.incarnation,
@@ -104,9 +105,9 @@ impl Site {
                 .filter(|birth| birth.authority.is_some())
                 .map(|birth| birth.id),
             roles: Roles {
-                control_plane,
-                etcd: control_plane,
-                worker: role.is_some() && !control_plane,
+                control_plane: serves,
+                etcd: seated,
+                worker: role.is_some() && !seated,
             },
             phase: String::new(),
             time: 0,
@@ -127,7 +128,7 @@ fn follow(host: &'static dyn Host, site: &Site) -> Result<()> {
     seed[..16].copy_from_slice(&host.random()?);
     seed[16..].copy_from_slice(&host.random()?);
     let core = Core::new(config.clone(), birth::memory(host)?, seed)?;
-    let beacon = site.beacon(&core.beacon(), birth::read(host)?.as_ref());
+    let beacon = site.beacon(&core.beacon(), birth::read(host)?.as_ref(), host.exists(SERVES));
     let wire = Discovery::start(host, discovery::Config::of(&site.seed), beacon)?;
     let mut driver = Driver {
         host,
@@ -136,6 +137,7 @@ fn follow(host: &'static dyn Host, site: &Site) -> Result<()> {
         core,
         wire,
         wake: host.uptime(),
+        looked: None,
         told: String::new(),
     };
     loop {
@@ -151,26 +153,43 @@ struct Driver<'a> {
     wire: Discovery,
     /// When the core wants to be asked again.
     wake: Duration,
+    /// When this machine looked last at what it has done itself.
+    looked: Option<Duration>,
     /// What stands in [`birth::WHY`].
     told: String,
 }
 
 impl Driver<'_> {
-    /// Takes in what comes next, and what this machine has done itself.
+    /// Takes in what comes next, and from time to time what this machine has done itself.
     fn turn(&mut self) -> Result<()> {
         let left = self.wake.saturating_sub(self.host.uptime());
-        if let Some((_, payload)) = self.wire.receive(left.min(LOOK)) {
-            if let Some(event) = event(payload) {
+        match self.wire.receive(left.min(LOOK)) {
+            Some((_, payload)) => {
+                if let Some(event) = event(payload) {
+                    self.step(event)?;
+                }
+            }
+            None => self.step(Event::Tick)?,
+        }
+        let now = self.host.uptime();
+        if self.looked.is_none_or(|looked| now >= looked + LOOK) {
+            self.looked = Some(now);
+            if let Some(event) = self.own()? {
                 self.step(event)?;
             }
-        } else {
-            self.step(Event::Tick)?;
+            self.announce()?;
+            self.neighbours()?;
         }
-        if let Some(event) = self.own()? {
-            self.step(event)?;
-        }
-        self.neighbours()?;
         self.why()
+    }
+
+    /// Says what this machine is now; the others are told at once if that is new.
+    fn announce(&self) -> Result<()> {
+        let birth = birth::read(self.host)?;
+        let serves = self.host.exists(SERVES);
+        self.wire
+            .announce(self.site.beacon(&self.core.beacon(), birth.as_ref(), serves));
+        Ok(())
     }
 
     fn step(&mut self, event: Event) -> Result<()> {
@@ -209,9 +228,7 @@ impl Driver<'_> {
 
     /// What was decided is on disk. What an earlier attempt made is disposed of at the next start.
     fn decided(&self, entry: &Entry) -> Result<()> {
-        let birth = birth::read(self.host)?;
-        self.wire
-            .announce(self.site.beacon(&self.core.beacon(), birth.as_ref()));
+        self.announce()?;
         tracing::info!(
             "assembly: {} of cluster {}, attempt {}, initialiser {}",
             if entry.is_founded() { "founding" } else { "naming" },
@@ -277,6 +294,7 @@ impl Driver<'_> {
                     key: PublicKey::new(heard.beacon.key),
                     host_name: heard.beacon.host_name.clone(),
                     address: *heard.beacon.addresses.first()?,
+                    serves: heard.beacon.roles.control_plane,
                 })
             })
             .collect();

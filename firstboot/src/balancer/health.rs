@@ -6,8 +6,9 @@ use std::time::Duration;
 /// gives a request to renew its lease.
 pub(super) const CALM: Duration = Duration::from_secs(2);
 
-/// Between two checks of any other: it is used again half a second after it is back.
-pub(super) const EAGER: Duration = Duration::from_millis(500);
+/// Between two checks of any other. Each takes a TLS handshake of a server that may just be starting; and when no
+/// server is healthy, connections try them all without waiting for a check.
+pub(super) const EAGER: Duration = Duration::from_secs(2);
 
 /// Failed checks in a row after which a server is down. One is not enough: an emulated machine that starts
 /// containers leaves a good server without a processor for a second.

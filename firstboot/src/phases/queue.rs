@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::api;
 use crate::assembly::MachineId;
 use crate::birth::{self, Birth};
 use crate::host::Host;
@@ -17,8 +16,8 @@ use crate::units;
 
 /// When this machine began to wait, in seconds of uptime.
 const SINCE: &str = "/run/seedbed/queue-since";
-/// How long each machine waits for each one before it.
-const TURN: Duration = Duration::from_secs(180);
+/// How long each machine waits for each one before it that is there and does not get it done.
+const TURN: Duration = Duration::from_secs(600);
 
 /// The phase.
 #[derive(Debug)]
@@ -38,12 +37,10 @@ impl Phase for Queue {
             return Ok(State::Done);
         }
         let birth = birth::decided(host)?;
-        let present: Vec<MachineId> = neighbours::read(host)?
-            .iter()
-            .map(|neighbour| neighbour.machine)
-            .collect();
+        let neighbours = neighbours::read(host)?;
+        let present: Vec<MachineId> = neighbours.iter().map(|one| one.machine).collect();
         let before = place(&birth, &present);
-        if before == 0 || api::reachable(host) {
+        if before == 0 || neighbours.iter().any(|one| one.serves) {
             return Ok(State::Done);
         }
         let since = host.read_text(SINCE)?.unwrap_or_default();

@@ -157,6 +157,7 @@ fn heard(host: &Fake) -> Option<Neighbour> {
         key: ledger::read::<ChannelKey>(host).ok()??.public,
         host_name: identity.host_name,
         address: ledger::read::<Address>(host).ok()??.address,
+        serves: host.exists(crate::phases::control_plane::SERVES),
     })
 }
 
