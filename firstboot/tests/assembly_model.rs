@@ -261,7 +261,7 @@ fn no_history_has_a_second_birth() {
 #[ignore = "minutes; make test-assembly-sim"]
 fn no_longer_history_has_a_second_birth() {
     assert!(!second_birth("2 machines", Site::sound(2, &[2, 2], 2)));
-    assert!(!second_birth("3 machines", Site::sound(3, &[2, 1], 2)));
+    assert!(!second_birth("3 machines", Site::sound(3, &[1, 1], 3)));
 }
 
 #[test]
