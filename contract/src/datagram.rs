@@ -85,12 +85,14 @@ pub type Incarnation = [u8; 16];
 /// What a machine does in the cluster; nothing of it before that is decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roles {
-    /// Its API server is ready.
+    /// It runs the Kubernetes control plane.
     pub control_plane: bool,
     /// It is a member of etcd.
     pub etcd: bool,
     /// It runs pods of users.
     pub worker: bool,
+    /// It has done all that it has to do for that.
+    pub ready: bool,
 }
 
 /// What a machine says of itself.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::api_servers;
 use crate::host::http::Tls;
-use crate::host::{Request, Host};
+use crate::host::{Host, Request};
 use crate::phase::{Outcome, Trouble};
 
 const CA: &str = "/etc/kubernetes/pki/ca.crt";

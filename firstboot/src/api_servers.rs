@@ -11,7 +11,8 @@ use crate::balancer::backends::Backends;
 use crate::host::Host;
 use crate::ledger::{self, Address, Role};
 
-const KEPT: &str = "/run/seedbed/state/api-servers.json";
+/// Where the list is kept.
+pub const KEPT: &str = "/run/seedbed/state/api-servers.json";
 /// The port of the API server itself.
 pub const PORT: u16 = 6443;
 
@@ -42,7 +43,9 @@ pub fn document(host: &dyn Host, role: Role) -> Result<String> {
         backends: own.into_iter().chain(others).map(at).collect(),
         own: own.map(at),
     };
-    backends.to_json().context("composing the list of API servers")
+    backends
+        .to_json()
+        .context("composing the list of API servers")
 }
 
 /// Tells the load balancer, if there is anything new.

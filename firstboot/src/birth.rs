@@ -7,12 +7,15 @@ use contract::guid::Guid;
 
 use crate::assembly::{Entry, MachineId, Memory, Seat};
 use crate::host::Host;
-use crate::ledger::{self, ChannelKey, Identity, Role};
+use crate::ledger::{self, ChannelKey, Epoch, Identity, Role};
 
 /// What this machine has promised, voted for and learnt.
 pub const MEMORY: &str = "/run/seedbed/state/assembly.json";
 /// Why there is no birth yet, for people; one text, rewritten.
 pub const WHY: &str = "/run/seedbed/assembly.txt";
+
+/// That another cluster was born of the same seed, for people; while it is there, nobody is let in.
+pub const SECOND: &str = "/run/seedbed/second-birth.txt";
 
 /// The newest decision, and this machine's part in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,15 +58,26 @@ impl Birth {
         self.initialiser == self.me.machine && self.seats.contains(&self.me)
     }
 
+    /// The entry of the ledger for work on this attempt.
+    pub fn work(&self) -> Epoch {
+        Epoch {
+            version: 1,
+            epoch: self.epoch,
+            cluster: self.cluster.clone(),
+        }
+    }
+
+    /// Whether what is on this machine's disks belongs to this attempt, and not to one that was given up.
+    pub fn is_worked_on(&self, host: &dyn Host) -> Result<bool> {
+        Ok(ledger::read::<Epoch>(host)?.is_some_and(|epoch| epoch == self.work()))
+    }
+
     /// What this machine is to do, once that is certain. Before the founding, only a seat is, and only if the
     /// machine has lost nothing since it was named; after it, a machine comes back to its seat with a new key, too.
     pub fn role(&self) -> Option<Role> {
         let mut seats = self.seats.iter();
         match self.authority {
-            None => self
-                .seats
-                .contains(&self.me)
-                .then_some(Role::ControlPlane),
+            None => self.seats.contains(&self.me).then_some(Role::ControlPlane),
             Some(_) if seats.any(|seat| seat.machine == self.me.machine) => {
                 Some(Role::ControlPlane)
             }

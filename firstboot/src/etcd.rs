@@ -52,7 +52,11 @@ pub fn members(host: &dyn Host) -> Result<Vec<Member>> {
 
 /// Adds a member that follows without a vote.
 pub fn add_learner(host: &dyn Host, url: &str) -> Result<Vec<Member>> {
-    let answer = ask(host, "add", &json!({ "peerURLs": [url], "isLearner": true }))?;
+    let answer = ask(
+        host,
+        "add",
+        &json!({ "peerURLs": [url], "isLearner": true }),
+    )?;
     let members: Members = serde_json::from_value(answer).context("reading etcd's members")?;
     Ok(members.members)
 }
@@ -108,6 +112,11 @@ mod tests {
         assert_eq!(members.members[0].id, "9372538179322589801");
         assert!(!members.members[0].is_learner && members.members[1].is_learner);
         assert_eq!(members.members[1].name, "");
-        assert!(serde_json::from_str::<Members>("{}").unwrap().members.is_empty());
+        assert!(
+            serde_json::from_str::<Members>("{}")
+                .unwrap()
+                .members
+                .is_empty()
+        );
     }
 }

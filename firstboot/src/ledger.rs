@@ -15,7 +15,7 @@
 //!
 //! The votes about the birth are beside it, in `assembly.json` ([`crate::birth`]): they do change.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use contract::peer::keys::{PrivateKey, PublicKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -53,10 +53,16 @@ impl Identity {
     /// The machine among those of its site: the first half of its digest.
     pub fn machine_id(&self) -> Result<MachineId> {
         let mut bytes = [0; 16];
+        ensure!(
+            self.machine.len() >= 32,
+            "the machine's digest is too short"
+        );
         let digits = self.machine.as_bytes().chunks_exact(2);
         for (byte, two) in bytes.iter_mut().zip(digits) {
-            let two = std::str::from_utf8(two).context("the machine's digest is not hexadecimal")?;
-            *byte = u8::from_str_radix(two, 16).context("the machine's digest is not hexadecimal")?;
+            let two =
+                std::str::from_utf8(two).context("the machine's digest is not hexadecimal")?;
+            *byte =
+                u8::from_str_radix(two, 16).context("the machine's digest is not hexadecimal")?;
         }
         Ok(MachineId(bytes))
     }
@@ -203,7 +209,8 @@ pub fn decide<E: Entry>(host: &dyn Host, entry: &E) -> Result<()> {
     host.write(&format!("{FOLDER}/{}", E::NAME), 0o600, text.as_bytes())
 }
 
-/// Takes a decision back. Only an epoch that was given up lets that happen.
+/// Takes a decision back. Only an attempt to found the cluster that was given up lets that happen, and, of membership in
+/// etcd, the loss of its data.
 pub fn forget<E: Entry>(host: &dyn Host) -> Result<()> {
     host.remove(&format!("{FOLDER}/{}", E::NAME))
 }

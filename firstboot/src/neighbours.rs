@@ -31,8 +31,8 @@ pub struct Neighbour {
     pub host_name: String,
     /// Its cluster address.
     pub address: IpAddr,
-    /// Whether its API server is ready.
-    pub serves: bool,
+    /// Whether it has done every phase.
+    pub ready: bool,
 }
 
 /// Every machine that was heard of lately.
@@ -60,28 +60,31 @@ pub fn ask(host: &dyn Host, whom: &Neighbour, request: &Request) -> Result<Respo
 }
 
 /// Asks the other machines of the control plane in turn, until one answers more than that it is too early.
-/// Only the machines that were named are asked: their keys are known from the birth.
+///
+/// Before the founding only the machines that were named are asked: their keys are known from the birth. After it, one
+/// that came back with a new key is, too: the fingerprint of the authority, which the birth also tells, finds out an
+/// impostor.
 pub fn ask_control_plane(host: &dyn Host, birth: &Birth, request: &Request) -> Outcome<Response> {
     let neighbours = read(host)?;
     let seat = |neighbour: &&Neighbour| {
         let mut seats = birth.seats.iter().filter(|seat| **seat != birth.me);
         seats.any(|seat| {
-            seat.machine == neighbour.machine && seat.key == *neighbour.key.as_bytes()
+            let same = seat.key == *neighbour.key.as_bytes() || birth.authority.is_some();
+            seat.machine == neighbour.machine && same
         })
     };
+    let mut refused = None;
     let mut why = String::from("no other machine of the control plane is heard of");
     for neighbour in neighbours.iter().filter(seat) {
         match ask(host, neighbour, request) {
             Ok(Response::NotYet(reason)) => why = format!("{}: {reason}", neighbour.host_name),
-            Ok(Response::Refused(reason)) => {
-                return Err(Trouble::Transient(anyhow!(
-                    "{} refuses: {reason}",
-                    neighbour.host_name
-                )));
-            }
+            Ok(Response::Refused(reason)) => refused = Some((neighbour.host_name.clone(), reason)),
             Ok(response) => return Ok(response),
             Err(error) => why = format!("{error:#}"),
         }
     }
-    Err(Trouble::Waiting(why))
+    match refused {
+        Some((name, reason)) => Err(Trouble::Transient(anyhow!("{name} refuses: {reason}"))),
+        None => Err(Trouble::Waiting(why)),
+    }
 }

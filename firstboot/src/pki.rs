@@ -138,7 +138,11 @@ pub fn sign(
 pub fn fingerprint(certificate: &str) -> Result<[u8; 32]> {
     let (_, pem) = x509_parser::pem::parse_x509_pem(certificate.as_bytes())
         .context("reading a certificate")?;
-    ensure!(pem.label == "CERTIFICATE", "a {} is no certificate", pem.label);
+    ensure!(
+        pem.label == "CERTIFICATE",
+        "a {} is no certificate",
+        pem.label
+    );
     Ok(Sha256::digest(&pem.contents).into())
 }
 

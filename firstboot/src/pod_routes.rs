@@ -55,20 +55,25 @@ pub fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// Makes the kernel's routes what they are to be.
+/// Makes the kernel's routes what they are to be. One that cannot be made keeps no other from it.
 pub fn apply(host: &dyn Host, wanted: &Routes) -> Result<()> {
     let there = there(host)?;
+    let mut failed = Vec::new();
     for (range, address) in wanted {
         if there.get(range) != Some(address) {
             let command = Cmd::new(IP).args(["route", "replace", &range.to_string()]);
-            host.run(&command.args(["via", &address.to_string(), "proto", PROTOCOL]))?;
+            let command = command.args(["via", &address.to_string(), "proto", PROTOCOL]);
+            failed.extend(host.run(&command).err());
         }
     }
     for range in there.keys().filter(|range| !wanted.contains_key(range)) {
         let command = Cmd::new(IP).args(["route", "delete", &range.to_string()]);
-        host.run(&command.args(["proto", PROTOCOL]))?;
+        failed.extend(host.run(&command.args(["proto", PROTOCOL])).err());
     }
-    Ok(())
+    match failed.into_iter().next() {
+        None => Ok(()),
+        Some(first) => Err(first),
+    }
 }
 
 #[derive(Deserialize)]
@@ -116,7 +121,11 @@ mod tests {
     fn each_range_lies_behind_the_address_of_its_family() {
         let nodes = [
             node("a", &["10.244.0.0/24"], &["10.0.0.1"]),
-            node("b", &["10.244.1.0/24", "fd00:1::/64"], &["fd00::b", "10.0.0.2"]),
+            node(
+                "b",
+                &["10.244.1.0/24", "fd00:1::/64"],
+                &["fd00::b", "10.0.0.2"],
+            ),
             node("new", &[], &["10.0.0.3"]),
             node("odd", &["nonsense", "10.244.9.0/24"], &[]),
         ];

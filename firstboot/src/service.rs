@@ -38,12 +38,13 @@ pub fn run(host: &'static dyn Host) -> Result<()> {
     std::thread::spawn(move || driver::run(host));
     let engine = Engine::new(host, &journal, &publish);
     engine.run(phases::COMMON, phases::CERTAIN, || {
-        // The phase that is done has found the role.
-        let role = phases::assembly::role(host).ok().flatten();
-        let role = role.unwrap_or(Role::Worker);
+        let role = role(host);
         std::thread::spawn(move || agent::run(host, role));
         phases::plan(role)
     });
+    if let Err(error) = host.write(phases::ready::READY, 0o644, b"") {
+        tracing::warn!("{error:#}");
+    }
     for line in overview(host) {
         host.announce("/dev/console", format!("{line}\n").as_bytes());
     }
@@ -57,6 +58,18 @@ pub fn run(host: &'static dyn Host) -> Result<()> {
             tracing::warn!("{error:#}");
         }
         host.sleep(SAVE_TIME);
+    }
+}
+
+/// What this machine is to do, which a phase that is done has found.
+fn role(host: &dyn Host) -> Role {
+    loop {
+        match phases::assembly::role(host) {
+            Ok(Some(role)) => return role,
+            Ok(None) => {}
+            Err(error) => tracing::warn!("{error:#}"),
+        }
+        host.sleep(Duration::from_secs(1));
     }
 }
 

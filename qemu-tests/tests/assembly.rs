@@ -23,8 +23,14 @@ fn three_machines_become_one_cluster() -> anyhow::Result<()> {
     let mut machines = fleet.start("first")?;
     for machine in &mut machines {
         let ready = machine.wait_ready(READY);
-        fleet.report.boot(&format!("first {}", machine.spec().name), machine);
-        say(&format!("{}: Ready at {:.1} s", machine.spec().name, ready?));
+        fleet
+            .report
+            .boot(&format!("first {}", machine.spec().name), machine);
+        say(&format!(
+            "{}: Ready at {:.1} s",
+            machine.spec().name,
+            ready?
+        ));
     }
     let cluster = fleet.cluster(&machines[0])?;
     let nodes = machines[0].until("three Ready nodes", A_WHILE, || {
@@ -35,6 +41,9 @@ fn three_machines_become_one_cluster() -> anyhow::Result<()> {
     cluster.apply(&config_map("kept", "written", "on one machine"))?;
     let other = fleet.cluster(&machines[2])?;
     let kept = other.get(&["configmap", "kept"])?;
-    ensure!(kept["data"]["written"] == "on one machine", "the ConfigMap is {kept}");
+    ensure!(
+        kept["data"]["written"] == "on one machine",
+        "the ConfigMap is {kept}"
+    );
     fleet.report.finish()
 }

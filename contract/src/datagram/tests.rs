@@ -22,6 +22,7 @@ fn beacon(sequence: u64) -> Beacon {
             control_plane: true,
             etcd: true,
             worker: false,
+            ready: false,
         },
         phase: "waiting for 2 of 3 machines".into(),
         time: 1_790_000_000,

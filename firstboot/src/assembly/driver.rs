@@ -16,15 +16,17 @@ use serde::{Deserialize, Serialize};
 use crate::assembly::entry::hex;
 use crate::assembly::message::Standing;
 use crate::assembly::quorum::quorum;
-use crate::assembly::{Action, Beacon, Config, Core, Entry, Event, MachineId, Message, Timing};
+use crate::assembly::{
+    Action, Beacon, Config, Core, Entry, Event, MachineId, Message, Timing, Trouble,
+};
 use crate::birth::{self, Birth};
 use crate::discovery::{self, Discovery, Target};
 use crate::facts;
 use crate::host::{Cmd, Host};
 use crate::ledger::{self, Address, ChannelKey, Epoch, Identity};
 use crate::neighbours::{NEIGHBOURS, Neighbour};
-use crate::phases::control_plane::SERVES;
-use crate::phases::etcd::FOUNDED;
+use crate::phases::etcd;
+use crate::phases::ready::READY;
 use crate::pki::{self, PKI};
 
 /// Between two looks at what this machine itself has done. Each costs a reading of a few small files.
@@ -89,7 +91,7 @@ impl Site {
     }
 
     /// What the machine says of itself: the core's part, and what other machines need to reach it.
-    fn beacon(&self, core: &Beacon, birth: Option<&Birth>, serves: bool) -> datagram::Beacon {
+    fn beacon(&self, core: &Beacon, birth: Option<&Birth>, ready: bool) -> datagram::Beacon {
         let role = birth.and_then(Birth::role);
         let seated = role == Some(ledger::Role::ControlPlane);
         datagram::Beacon {
@@ -100,14 +102,17 @@ impl Site {
             key: core.key,
             host_name: self.identity.host_name.clone(),
             addresses: vec![self.address],
-            decided: core.decided.map(|standing| (standing.slot, standing.digest)),
+            decided: core
+                .decided
+                .map(|standing| (standing.slot, standing.digest)),
             cluster: birth
                 .filter(|birth| birth.authority.is_some())
                 .map(|birth| birth.id),
             roles: Roles {
-                control_plane: serves,
+                control_plane: seated,
                 etcd: seated,
                 worker: role.is_some() && !seated,
+                ready,
             },
             phase: String::new(),
             time: 0,
@@ -128,7 +133,11 @@ fn follow(host: &'static dyn Host, site: &Site) -> Result<()> {
     seed[..16].copy_from_slice(&host.random()?);
     seed[16..].copy_from_slice(&host.random()?);
     let core = Core::new(config.clone(), birth::memory(host)?, seed)?;
-    let beacon = site.beacon(&core.beacon(), birth::read(host)?.as_ref(), host.exists(SERVES));
+    let beacon = site.beacon(
+        &core.beacon(),
+        birth::read(host)?.as_ref(),
+        host.exists(READY),
+    );
     let wire = Discovery::start(host, discovery::Config::of(&site.seed), beacon)?;
     let mut driver = Driver {
         host,
@@ -137,6 +146,7 @@ fn follow(host: &'static dyn Host, site: &Site) -> Result<()> {
         core,
         wire,
         wake: host.uptime(),
+        named: None,
         looked: None,
         told: String::new(),
     };
@@ -153,6 +163,8 @@ struct Driver<'a> {
     wire: Discovery,
     /// When the core wants to be asked again.
     wake: Duration,
+    /// Since when this machine is to initialise, and has not.
+    named: Option<Duration>,
     /// When this machine looked last at what it has done itself.
     looked: Option<Duration>,
     /// What stands in [`birth::WHY`].
@@ -186,9 +198,9 @@ impl Driver<'_> {
     /// Says what this machine is now; the others are told at once if that is new.
     fn announce(&self) -> Result<()> {
         let birth = birth::read(self.host)?;
-        let serves = self.host.exists(SERVES);
+        let ready = self.host.exists(READY);
         self.wire
-            .announce(self.site.beacon(&self.core.beacon(), birth.as_ref(), serves));
+            .announce(self.site.beacon(&self.core.beacon(), birth.as_ref(), ready));
         Ok(())
     }
 
@@ -231,7 +243,11 @@ impl Driver<'_> {
         self.announce()?;
         tracing::info!(
             "assembly: {} of cluster {}, attempt {}, initialiser {}",
-            if entry.is_founded() { "founding" } else { "naming" },
+            if entry.is_founded() {
+                "founding"
+            } else {
+                "naming"
+            },
             hex(entry.cluster()),
             entry.epoch(),
             entry.initialiser()
@@ -246,37 +262,41 @@ impl Driver<'_> {
     }
 
     /// What this machine has done, or lost, of what it was named for.
-    fn own(&self) -> Result<Option<Event>> {
-        let Some(Entry::Named { epoch, seats, .. }) = self.core.decided() else {
+    fn own(&mut self) -> Result<Option<Event>> {
+        let named = birth::read(self.host)?
+            .filter(|birth| birth.authority.is_none() && birth.initialises());
+        // What an earlier attempt left on the disks is none of this one's.
+        let Some(birth) = named.filter(|birth| birth.is_worked_on(self.host).unwrap_or(false))
+        else {
+            self.named = None;
             return Ok(None);
         };
-        let Some(birth) = birth::read(self.host)?.filter(Birth::initialises) else {
-            return Ok(None);
-        };
-        if birth.epoch != *epoch {
-            return Ok(None);
+        let epoch = birth.epoch;
+        if etcd::is_lost(self.host, birth.seats.len()) {
+            return Ok(Some(Event::Lost { epoch }));
         }
-        // A seat that came back with a new key has lost its part of etcd.
+        if self.host.exists(etcd::FOUNDED) {
+            let authority = pki::read(self.host, &format!("{PKI}/ca"))?;
+            let fingerprint = authority
+                .map(|pair| pki::fingerprint(&pair.public))
+                .transpose()?;
+            return Ok(fingerprint.map(|fingerprint| Event::MadeAuthority { epoch, fingerprint }));
+        }
+        let now = self.host.uptime();
+        let since = *self.named.get_or_insert(now);
+        let late = now.saturating_sub(since) >= self.config.timing.initialiser;
         let peers = self.wire.peers();
-        let lost = seats.iter().any(|seat| {
-            let latest = peers.latest(datagram::MachineId(seat.machine.0));
+        let gone = birth.seats.iter().any(|seat| {
+            let machine = datagram::MachineId(seat.machine.0);
+            let heard = peers.latest(machine);
+            // A seat that came back with a new key has lost its part of etcd; one that is silent may be dead.
             seat.machine != self.config.me
-                && latest.is_some_and(|heard| heard.beacon.key != seat.key)
+                && heard.map_or(late, |heard| {
+                    let silent = heard.last.elapsed() >= self.config.timing.silence;
+                    heard.beacon.key != seat.key || late && silent
+                })
         });
-        if lost && !self.host.exists(FOUNDED) {
-            return Ok(Some(Event::Lost { epoch: *epoch }));
-        }
-        if !self.host.exists(FOUNDED) {
-            return Ok(None);
-        }
-        let authority = pki::read(self.host, &format!("{PKI}/ca"))?;
-        let fingerprint = authority
-            .map(|pair| pki::fingerprint(&pair.public))
-            .transpose()?;
-        Ok(fingerprint.map(|fingerprint| Event::MadeAuthority {
-            epoch: *epoch,
-            fingerprint,
-        }))
+        Ok(gone.then_some(Event::Lost { epoch }))
     }
 
     /// Writes down who was heard of lately.
@@ -284,21 +304,19 @@ impl Driver<'_> {
         let peers = self.wire.peers();
         let alive = peers.alive(Instant::now(), self.config.timing.silence);
         let mut neighbours: Vec<Neighbour> = alive
-            .filter(|heard| {
-                let latest = peers.latest(heard.beacon.machine);
-                latest.is_some_and(|latest| latest.beacon.incarnation == heard.beacon.incarnation)
-            })
             .filter_map(|heard| {
                 Some(Neighbour {
                     machine: MachineId(heard.beacon.machine.0),
                     key: PublicKey::new(heard.beacon.key),
                     host_name: heard.beacon.host_name.clone(),
                     address: *heard.beacon.addresses.first()?,
-                    serves: heard.beacon.roles.control_plane,
+                    ready: heard.beacon.roles.ready,
                 })
             })
             .collect();
-        neighbours.sort_by_key(|neighbour| neighbour.machine);
+        // A machine that was started again is heard of as two until the first falls silent, with one key.
+        neighbours.sort_by_key(|neighbour| (neighbour.machine, neighbour.key));
+        neighbours.dedup_by_key(|neighbour| (neighbour.machine, neighbour.key));
         let json = serde_json::to_vec(&neighbours).context("composing the list of neighbours")?;
         self.host
             .write_if_changed(NEIGHBOURS, 0o600, &json)
@@ -307,7 +325,12 @@ impl Driver<'_> {
 
     /// Tells people why there is no birth yet.
     fn why(&mut self) -> Result<()> {
-        let troubles: Vec<String> = self.core.troubles().iter().map(ToString::to_string).collect();
+        let troubles: Vec<String> = self
+            .core
+            .troubles()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let (present, expected) = (self.core.present(), self.config.machines);
         let why = match (troubles.is_empty(), self.core.decided()) {
             (false, _) => troubles.join("\n"),
@@ -317,11 +340,19 @@ impl Driver<'_> {
             }
             (true, None) => {
                 let needed = quorum(expected);
-                format!("{present} of {expected} machines are here; {needed} are needed to found the cluster")
+                format!(
+                    "{present} of {expected} machines are here; {needed} are needed to found the cluster"
+                )
             }
         };
         if why != self.told {
-            self.host.write(birth::WHY, 0o644, format!("{why}\n").as_bytes())?;
+            let second = |trouble: &Trouble| matches!(trouble, Trouble::SecondBirth { .. });
+            match self.core.troubles().iter().any(second) {
+                true => self.host.write(birth::SECOND, 0o644, why.as_bytes())?,
+                false => self.host.remove(birth::SECOND)?,
+            }
+            self.host
+                .write(birth::WHY, 0o644, format!("{why}\n").as_bytes())?;
             self.told = why;
         }
         Ok(())
@@ -336,7 +367,9 @@ fn event(payload: Payload) -> Option<Event> {
             machine: MachineId(beacon.machine.0),
             incarnation: beacon.incarnation,
             key: beacon.key,
-            decided: beacon.decided.map(|(slot, digest)| Standing { slot, digest }),
+            decided: beacon
+                .decided
+                .map(|(slot, digest)| Standing { slot, digest }),
         })),
         Payload::Assembly { bytes, .. } => {
             let letter: Letter = postcard::from_bytes(&bytes).ok()?;

@@ -57,6 +57,14 @@ impl Fake {
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
+    /// Removes everything below a folder.
+    pub(crate) fn erase(&self, folder: &str) {
+        let below = format!("{folder}/");
+        let mut inner = self.lock();
+        inner.files.retain(|path, _| !path.starts_with(&below));
+        inner.links.retain(|path, _| !path.starts_with(&below));
+    }
+
     pub(crate) fn link(&self, path: &str, target: &str) {
         self.lock().links.insert(path.to_owned(), target.to_owned());
     }
@@ -85,10 +93,7 @@ impl Fake {
     }
 
     /// What other machines answer.
-    pub(crate) fn peers(
-        &self,
-        peers: impl Fn(&Call) -> Result<Response> + Send + 'static,
-    ) {
+    pub(crate) fn peers(&self, peers: impl Fn(&Call) -> Result<Response> + Send + 'static) {
         *self.peers.lock().unwrap() = Some(Box::new(peers));
     }
 

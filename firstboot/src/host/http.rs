@@ -122,7 +122,9 @@ fn message(request: &Request) -> String {
         Some(body) => {
             let length = body.len();
             head("POST")
-                + &format!("Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+                + &format!(
+                    "Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+                )
         }
     }
 }

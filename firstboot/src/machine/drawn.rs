@@ -28,12 +28,20 @@ mod tests {
 
     #[test]
     fn candidates_are_machines_of_the_range_and_differ() {
-        for range in ["172.29.0.0/16", "10.0.0.0/8", "192.168.7.0/24", "fd00:5eed::/64"] {
+        for range in [
+            "172.29.0.0/16",
+            "10.0.0.0/8",
+            "192.168.7.0/24",
+            "fd00:5eed::/64",
+        ] {
             let range: Subnet = range.parse().unwrap();
             let draw = |machine: &str, attempt| candidate(range, machine, attempt).unwrap();
             for attempt in 0..500 {
                 let drawn = draw("ab", attempt);
-                assert!(range.contains(drawn) && !range.is_reserved(drawn), "{drawn}");
+                assert!(
+                    range.contains(drawn) && !range.is_reserved(drawn),
+                    "{drawn}"
+                );
             }
             assert_eq!(draw("ab", 0), draw("ab", 0));
             assert_ne!(draw("ab", 0), draw("ab", 1));

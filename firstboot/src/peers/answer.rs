@@ -4,18 +4,19 @@
 
 use std::sync::Mutex;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use contract::paths::STATUS;
 use contract::peer::channel::Caller;
 use contract::peer::keys::PublicKey;
 use contract::peer::{Admission, EtcdMember, Join, Request, Response};
 
 use crate::api;
-use crate::assembly::Seat;
+use crate::assembly::MachineId;
 use crate::birth::{self, Birth};
+use crate::facts;
 use crate::host::Host;
 use crate::ledger;
-use crate::neighbours::{self, Neighbour};
+use crate::neighbours;
 use crate::phases::{authorities, etcd};
 use crate::pki::{self, Subject};
 
@@ -31,22 +32,46 @@ pub(crate) fn answer(host: &dyn Host, caller: Caller, request: &Request) -> Resp
         (Request::Kubeconfig, _) => kubeconfig(host),
         (Request::Status, _) => status(host),
         (_, Caller::Operator) => Ok(Response::Refused("only a machine may ask this".into())),
-        (Request::Authorities, Caller::Machine(key)) => seated(host, key, |_| {
+        (_, Caller::Machine(key)) => machine(host, key, request),
+    };
+    answered.unwrap_or_else(|error| Response::NotYet(format!("{error:#}")))
+}
+
+/// Answers a machine that wants to become a part of the cluster.
+fn machine(host: &dyn Host, key: PublicKey, request: &Request) -> Result<Response> {
+    if let Some(second) = host.read_text(birth::SECOND)? {
+        return Ok(Response::Refused(second.trim().to_owned()));
+    }
+    let Some(birth) = birth::read(host)? else {
+        return Ok(Response::NotYet("the machines have not agreed yet".into()));
+    };
+    if !birth.is_worked_on(host)? {
+        return Ok(Response::NotYet(
+            "it begins another attempt to found the cluster".into(),
+        ));
+    }
+    match request {
+        Request::Authorities => seated(host, &birth, key, |_| {
             Ok(match authorities::read(host)? {
                 Some(authorities) => Response::Authorities(Box::new(authorities)),
                 None => Response::NotYet("it has no authorities yet".into()),
             })
         }),
-        (Request::EtcdMember(wanted), Caller::Machine(key)) => {
-            seated(host, key, |birth| member(host, birth, wanted))
+        Request::EtcdMember(wanted) => {
+            seated(host, &birth, key, |name| match *name == wanted.name {
+                true => member(host, &birth, wanted),
+                false => Ok(Response::Refused(format!("{name} is the name of its seat"))),
+            })
         }
-        (Request::EtcdVote(wanted), Caller::Machine(key)) => seated(host, key, |_| {
+        Request::EtcdVote(wanted) => seated(host, &birth, key, |_| {
             let _turn = ETCD.lock();
             etcd::promote(host, wanted)
         }),
-        (Request::Join(join), Caller::Machine(key)) => admit(host, key, join),
-    };
-    answered.unwrap_or_else(|error| Response::NotYet(format!("{error:#}")))
+        Request::Join(join) => admit(host, &birth, key, join),
+        Request::Kubeconfig | Request::Status => {
+            Ok(Response::Refused("only an operator asks this".into()))
+        }
+    }
 }
 
 fn kubeconfig(host: &dyn Host) -> Result<Response> {
@@ -69,40 +94,48 @@ fn status(host: &dyn Host) -> Result<Response> {
     })
 }
 
-/// Answers a machine that has a seat, and refuses any other.
+/// Answers a machine that has a seat, by the name of its node, and refuses any other.
 fn seated(
     host: &dyn Host,
+    birth: &Birth,
     key: PublicKey,
-    answer: impl FnOnce(&Birth) -> Result<Response>,
+    answer: impl FnOnce(&String) -> Result<Response>,
 ) -> Result<Response> {
-    let Some(birth) = birth::read(host)? else {
-        return Ok(Response::NotYet("the machines have not agreed yet".into()));
-    };
-    if !has_seat(host, &birth, key)? {
+    let Some(seat) = seat(host, birth, key)? else {
         return Ok(Response::Refused(
-            "the machine that asks has no seat in the control plane".into(),
+            "the machine that asks has no seat in the control plane, or another machine with its identity is there"
+                .into(),
+        ));
+    };
+    if birth.authority.is_none() && !birth.initialises() {
+        return Ok(Response::NotYet(
+            "another machine founds the cluster".into(),
         ));
     }
-    if birth.authority.is_none() && !birth.initialises() {
-        return Ok(Response::NotYet("another machine founds the cluster".into()));
-    }
-    answer(&birth)
+    let seed = facts::seed(host)?.context("there is no seed yet")?;
+    answer(&seed.hostname(&seat.to_string()))
 }
 
-/// The seat's key proves it. Once the cluster is founded, a machine that came back with a new key has its seat, too,
-/// unless the machine with the old key is still heard of.
-fn has_seat(host: &dyn Host, birth: &Birth, key: PublicKey) -> Result<bool> {
-    let is = |seat: &Seat, key: &PublicKey| seat.key == *key.as_bytes();
-    if birth.seats.iter().any(|seat| is(seat, &key)) {
-        return Ok(true);
+/// The seat of the machine with this key, which proves it. Once the cluster is founded, a machine that came back with
+/// a new key has its seat, too, unless another machine of the same identity is heard of.
+fn seat(host: &dyn Host, birth: &Birth, key: PublicKey) -> Result<Option<MachineId>> {
+    let mut seats = birth.seats.iter();
+    if let Some(seat) = seats.find(|seat| seat.key == *key.as_bytes()) {
+        return Ok(Some(seat.machine));
     }
     let neighbours = neighbours::read(host)?;
-    let machine = neighbours.iter().find(|one| one.key == key);
-    let seat = machine.and_then(|one| birth.seats.iter().find(|seat| seat.machine == one.machine));
-    let Some(seat) = seat.filter(|_| birth.authority.is_some()) else {
-        return Ok(false);
+    let Some(caller) = neighbours.iter().find(|one| one.key == key) else {
+        return Ok(None);
     };
-    Ok(!neighbours.iter().any(|one| is(seat, &one.key)))
+    let same = neighbours
+        .iter()
+        .filter(|one| one.machine == caller.machine);
+    let named = birth
+        .seats
+        .iter()
+        .any(|seat| seat.machine == caller.machine);
+    let alone = same.count() == 1;
+    Ok((named && alone && birth.authority.is_some()).then_some(caller.machine))
 }
 
 fn member(host: &dyn Host, birth: &Birth, wanted: &EtcdMember) -> Result<Response> {
@@ -121,24 +154,31 @@ fn member(host: &dyn Host, birth: &Birth, wanted: &EtcdMember) -> Result<Respons
 
 /// A certificate for a worker's kubelet. Its key stays with the worker, and nobody gets one for a node that is
 /// another machine's.
-fn admit(host: &dyn Host, key: PublicKey, join: &Join) -> Result<Response> {
-    let birth = birth::read(host)?.filter(|birth| birth.authority.is_some());
-    let Some(birth) = birth else {
+fn admit(host: &dyn Host, birth: &Birth, key: PublicKey, join: &Join) -> Result<Response> {
+    if birth.authority.is_none() {
         return Ok(Response::NotYet("the cluster is not founded yet".into()));
-    };
+    }
     let Some(authorities) = authorities::read(host)? else {
         return Ok(Response::NotYet("it has no authorities yet".into()));
     };
-    let is_label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if join.host_name.is_empty() || join.host_name.len() > 63 || !join.host_name.chars().all(is_label) {
-        return Ok(Response::Refused("its host name is no DNS label".into()));
-    }
-    let own: ledger::Identity = ledger::decided(host)?;
     let others = neighbours::read(host)?;
-    let is_other = |one: &Neighbour| one.host_name == join.host_name && one.key != key;
-    if own.host_name == join.host_name || others.iter().any(is_other) {
+    let Some(caller) = others.iter().find(|one| one.key == key) else {
+        return Ok(Response::NotYet(
+            "it has not heard of the machine that asks".into(),
+        ));
+    };
+    let seed = facts::seed(host)?.context("there is no seed yet")?;
+    let name = seed.hostname(&caller.machine.to_string());
+    let twice = others
+        .iter()
+        .any(|one| one.machine == caller.machine && one.key != key);
+    let seated = birth
+        .seats
+        .iter()
+        .any(|seat| seat.machine == caller.machine);
+    if join.host_name != name || twice || seated {
         return Ok(Response::Refused(format!(
-            "{} is the name of another machine",
+            "{} is not, or not only, the name of the machine that asks",
             join.host_name
         )));
     }
@@ -147,7 +187,12 @@ fn admit(host: &dyn Host, key: PublicKey, join: &Join) -> Result<Response> {
         group: Some("system:nodes"),
         serves: None,
     };
-    let certificate = pki::sign(&authorities.kubernetes, &join.request, &subject, pki::now(host)?)?;
+    let certificate = pki::sign(
+        &authorities.kubernetes,
+        &join.request,
+        &subject,
+        pki::now(host)?,
+    )?;
     let address: ledger::Address = ledger::decided(host)?;
     let seats = others
         .iter()

@@ -23,7 +23,8 @@ impl Phase for ApiServers {
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
-        let role = super::assembly::role(host)?.context("it is not certain what this machine is to do")?;
+        let role =
+            super::assembly::role(host)?.context("it is not certain what this machine is to do")?;
         let told = host.read_text(BACKENDS)?;
         Ok(done_if(
             told == Some(api_servers::document(host, role)?),
@@ -32,7 +33,8 @@ impl Phase for ApiServers {
     }
 
     fn apply(&self, host: &dyn Host) -> Outcome<()> {
-        let role = super::assembly::role(host)?.context("it is not certain what this machine is to do")?;
+        let role =
+            super::assembly::role(host)?.context("it is not certain what this machine is to do")?;
         Ok(api_servers::tell(host, role)?)
     }
 }

@@ -6,11 +6,13 @@
 use anyhow::anyhow;
 use contract::paths::{DATA, STATE};
 
-use crate::birth::{self, Birth};
+use crate::api_servers;
+use crate::birth;
 use crate::host::{Cmd, Host};
 use crate::ledger::{self, Epoch, EtcdMember, Membership, Role};
 use crate::phase::{Outcome, Phase, State, Trouble};
 use crate::pki;
+use crate::units;
 
 /// It is certain what this machine is to do.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ impl Phase for Assembly {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["clock", "network"]
+        &["clock", "network", "paths"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
@@ -43,7 +45,7 @@ impl Phase for Assembly {
         }
         let (birth, epoch) = (birth::decided(host)?, ledger::read::<Epoch>(host)?);
         Ok(match epoch {
-            Some(epoch) if epoch == of(&birth) => State::Done,
+            Some(epoch) if epoch == birth.work() => State::Done,
             Some(_) => State::Partial(String::from("what an earlier attempt made is still there")),
             None => State::Absent,
         })
@@ -52,12 +54,20 @@ impl Phase for Assembly {
     /// What an attempt made that was given up is disposable: nobody has joined it.
     fn apply(&self, host: &dyn Host) -> Outcome<()> {
         let birth = birth::decided(host)?;
-        if ledger::read::<Epoch>(host)?.is_some_and(|epoch| epoch != of(&birth)) {
+        if ledger::read::<Epoch>(host)?.is_some_and(|epoch| epoch != birth.work()) {
             if ledger::read::<Membership>(host)?.is_some() {
                 return Err(Trouble::Permanent(anyhow!(
                     "this machine is a member of a cluster that was founded, and the machines have agreed on another \
                      one; nothing of it is erased. See \"Two births\" in the operations manual"
                 )));
+            }
+            for unit in ["kubelet.service", "etcd.service"] {
+                if units::is_running(host, unit)? {
+                    host.run(&Cmd::new("/usr/bin/systemctl").args(["--no-block", "reboot"]))?;
+                    return Err(Trouble::Waiting(format!(
+                        "another attempt begins, and {unit} still works for an earlier one; the machine restarts"
+                    )));
+                }
             }
             for folder in [
                 format!("{STATE}/kubernetes"),
@@ -66,19 +76,18 @@ impl Phase for Assembly {
             ] {
                 erase(host, &folder)?;
             }
-            host.remove(super::etcd::FOUNDED)?;
+            for file in [
+                super::etcd::FOUNDED,
+                super::etcd::STARTED,
+                super::cni::RANGES,
+                api_servers::KEPT,
+            ] {
+                host.remove(file)?;
+            }
             ledger::forget::<EtcdMember>(host)?;
             ledger::forget::<Epoch>(host)?;
         }
-        Ok(ledger::decide(host, &of(&birth))?)
-    }
-}
-
-fn of(birth: &Birth) -> Epoch {
-    Epoch {
-        version: 1,
-        epoch: birth.epoch,
-        cluster: birth.cluster.clone(),
+        Ok(ledger::decide(host, &birth.work())?)
     }
 }
 

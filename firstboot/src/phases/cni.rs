@@ -18,7 +18,7 @@ use crate::render::cni;
 const FOLDER: &str = "/etc/cni/net.d";
 const CONFIG: &str = "/etc/cni/net.d/10-seedbed.conflist";
 /// The node's ranges, one a line; what the node object says overrules it, hence not in the ledger.
-const RANGES: &str = "/run/seedbed/state/pod-ranges";
+pub const RANGES: &str = "/run/seedbed/state/pod-ranges";
 /// The rules of nftables that are loaded; gone at the next boot, as the kernel's are.
 const RULES: &str = "/run/seedbed/pods.nft";
 /// The controller manager gives each node so many bits of an IPv4 network, if nobody tells it otherwise.
@@ -80,7 +80,9 @@ impl Phase for PodNetwork {
         if !given.is_empty() {
             return configure(host, &given);
         }
-        let Some(ranges) = known(host)? else {
+        // Of several machines, another node may have what this one had before its node object was deleted.
+        let alone = first_range(host)?.is_some();
+        let Some(ranges) = known(host)?.filter(|_| alone) else {
             return Err(Trouble::Waiting(String::from(
                 "the controller manager has given no pod range yet",
             )));
@@ -127,7 +129,11 @@ fn configure(host: &dyn Host, ranges: &[String]) -> Outcome<()> {
     }
     let seed = facts::seed(host)?.context("there is no seed yet")?;
     let loading = format!("{RULES}.loading");
-    host.write(&loading, 0o644, cni::masquerade(seed.network.pods).as_bytes())?;
+    host.write(
+        &loading,
+        0o644,
+        cni::masquerade(seed.network.pods).as_bytes(),
+    )?;
     host.run(&Cmd::new("/usr/sbin/nft").args(["-f", &loading]))?;
     host.copy(&loading, RULES)?;
     host.create_dir(FOLDER, 0o755)?;

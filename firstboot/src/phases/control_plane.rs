@@ -12,10 +12,7 @@ use crate::api;
 use crate::host::Host;
 use crate::kubeadm;
 use crate::ledger::{self, Identity};
-use crate::phase::{Outcome, Phase, State, Trouble, done_if};
-
-/// Says that this machine's API server was ready in this boot.
-pub const SERVES: &str = "/run/seedbed/api-server-ready";
+use crate::phase::{Outcome, Phase, State, Trouble};
 
 /// The API server is ready.
 #[derive(Debug)]
@@ -31,13 +28,12 @@ impl Phase for Api {
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
-        api::ready(host)?;
-        Ok(done_if(host.exists(SERVES), "other machines are not told yet"))
+        api::ready(host).map(|()| State::Done)
     }
 
-    /// kubelet brings it up; others wait for it.
-    fn apply(&self, host: &dyn Host) -> Outcome<()> {
-        Ok(host.write(SERVES, 0o644, b"")?)
+    /// kubelet brings it up.
+    fn apply(&self, _: &dyn Host) -> Outcome<()> {
+        Ok(())
     }
 }
 

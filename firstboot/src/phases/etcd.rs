@@ -24,6 +24,8 @@ use crate::units;
 const UNIT: &str = "etcd.service";
 /// Says that etcd was healthy once: from then on an empty directory is a loss, not a beginning.
 pub const FOUNDED: &str = "/run/seedbed/state/etcd-founded";
+/// Says that etcd was started once. Among several members, it may have voted from then on.
+pub const STARTED: &str = "/run/seedbed/state/etcd-started";
 
 /// It is decided which members etcd is started with.
 #[derive(Debug)]
@@ -39,8 +41,9 @@ impl Phase for Membership {
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
-        if is_lost(host) {
-            return match Facts::read(host)?.birth.seats.len() {
+        let seats = Facts::read(host)?.birth.seats.len();
+        if is_lost(host, seats) {
+            return match seats {
                 1 => Err(Trouble::Permanent(anyhow!(
                     "{} is empty, and this machine's ledger says that it is the member of etcd; restore DATA, or \
                      restore etcd from a snapshot",
@@ -59,14 +62,26 @@ impl Phase for Membership {
 
     fn apply(&self, host: &dyn Host) -> Outcome<()> {
         let facts = Facts::read(host)?;
+        let lost = is_lost(host, facts.birth.seats.len());
+        if lost && facts.birth.authority.is_none() {
+            return Err(Trouble::Waiting(String::from(
+                "etcd's data is gone before the cluster was founded; the others found it, or begin anew",
+            )));
+        }
         let member = peer::EtcdMember {
             name: facts.identity.host_name.clone(),
             url: etcd::peer_url(facts.address.address),
         };
-        let (initial_cluster, founds) = match facts.birth.initialises() && facts.birth.authority.is_none() {
+        let (initial_cluster, founds) = match facts.birth.initialises()
+            && facts.birth.authority.is_none()
+        {
             true => (founders(host, &facts.birth, &member)?, true),
             false => {
-                match neighbours::ask_control_plane(host, &facts.birth, &Request::EtcdMember(member.clone()))? {
+                match neighbours::ask_control_plane(
+                    host,
+                    &facts.birth,
+                    &Request::EtcdMember(member.clone()),
+                )? {
                     Response::EtcdMembers { members, founds } => (members, founds),
                     other => {
                         return Err(Trouble::Transient(anyhow!(
@@ -76,9 +91,10 @@ impl Phase for Membership {
                 }
             }
         };
-        if is_lost(host) {
+        if lost {
             ledger::forget::<EtcdMember>(host)?;
             host.remove(FOUNDED)?;
+            host.remove(STARTED)?;
         }
         let member = EtcdMember {
             version: 1,
@@ -91,9 +107,11 @@ impl Phase for Membership {
     }
 }
 
-/// etcd served once, and has no data any more.
-fn is_lost(host: &dyn Host) -> bool {
-    host.exists(FOUNDED) && !host.exists(&format!("{}/member", etcd::DATA_DIR))
+/// etcd has no data any more. A member that is alone has lost something only if it served once; one of several may
+/// have voted as soon as it was started.
+pub fn is_lost(host: &dyn Host, seats: usize) -> bool {
+    let began = host.exists(FOUNDED) || seats > 1 && host.exists(STARTED);
+    began && !host.exists(&format!("{}/member", etcd::DATA_DIR))
 }
 
 /// The members that found etcd: every seat, once the addresses of all are known.
@@ -152,6 +170,7 @@ impl Phase for Etcd {
         if host.write_if_changed(&unit_path(), 0o644, unit(host)?.as_bytes())? && known {
             units::reload(host)?;
         }
+        host.write_if_changed(STARTED, 0o600, b"1\n")?;
         Ok(units::start(host, UNIT)?)
     }
 }
@@ -187,49 +206,64 @@ impl Phase for Healthy {
     }
 
     fn apply(&self, host: &dyn Host) -> Outcome<()> {
-        if client::is_healthy(host) {
-            return Ok(host.write(FOUNDED, 0o600, b"1\n")?);
-        }
         let member: EtcdMember = ledger::decided(host)?;
-        if member.founds {
-            return Err(Trouble::Waiting(String::from("etcd is not healthy yet")));
+        // A learner answers the health probe like any other, and serves nobody.
+        if !member.founds && !host.exists(FOUNDED) {
+            vote(host, member)?;
         }
-        let facts = Facts::read(host)?;
-        let request = Request::EtcdVote(peer::EtcdMember {
-            name: member.name,
-            url: etcd::peer_url(facts.address.address),
-        });
-        match neighbours::ask_control_plane(host, &facts.birth, &request)? {
-            Response::Done => Err(Trouble::Waiting(String::from("etcd is not healthy yet"))),
-            other => Err(Trouble::Transient(anyhow!(
-                "the control plane answers the question for a vote with {other:?}"
-            ))),
+        match client::is_healthy(host) {
+            true => Ok(host.write(FOUNDED, 0o600, b"1\n")?),
+            false => Err(Trouble::Waiting(String::from("etcd is not healthy yet"))),
         }
     }
 }
 
-/// What the members of a cluster that is founded answer to a machine that wants to be one: it is blank, so what
-/// etcd knows under its address is a member that is dead, unless it has never started.
+/// Asks for a vote, and comes back when there is one.
+fn vote(host: &dyn Host, member: EtcdMember) -> Outcome<()> {
+    let facts = Facts::read(host)?;
+    let request = Request::EtcdVote(peer::EtcdMember {
+        name: member.name,
+        url: etcd::peer_url(facts.address.address),
+    });
+    match neighbours::ask_control_plane(host, &facts.birth, &request)? {
+        Response::Done => Ok(()),
+        other => Err(Trouble::Transient(anyhow!(
+            "the control plane answers the question for a vote with {other:?}"
+        ))),
+    }
+}
+
+/// What the members of a cluster that is founded answer to a machine that wants to be one. It is blank: a member of
+/// its name that has started is dead. Changes go one by one, so that the list that a machine starts with is right.
 pub fn admit(host: &dyn Host, wanted: &peer::EtcdMember) -> anyhow::Result<Response> {
     if !client::is_healthy(host) {
         return Ok(Response::NotYet(String::from("etcd is not healthy")));
     }
     let mut members = client::members(host)?;
-    let mine = |member: &&client::Member| member.peer_urls.contains(&wanted.url);
-    match members.iter().find(mine) {
+    let at = |member: &client::Member| member.peer_urls.contains(&wanted.url);
+    let joining = |member: &&client::Member| member.is_learner || member.name.is_empty();
+    if let Some(other) = members.iter().filter(joining).find(|member| !at(member)) {
+        let url = other.peer_urls.first().cloned().unwrap_or_default();
+        return Ok(Response::NotYet(format!("{url} is joining etcd")));
+    }
+    let mut named = members.iter();
+    if let Some(dead) = named.find(|member| member.name == wanted.name) {
+        tracing::warn!(
+            "etcd's member {} came back blank; it is removed, and added anew",
+            dead.name
+        );
+        client::remove(host, &dead.id)?;
+        return Ok(Response::NotYet(String::from("its dead member is removed")));
+    }
+    match members.iter().find(|member| at(member)) {
         Some(waiting) if waiting.name.is_empty() => {}
-        Some(dead) => {
-            tracing::warn!("etcd's member {} came back blank; it is removed, and added anew", dead.name);
-            client::remove(host, &dead.id)?;
-            return Ok(Response::NotYet(String::from("its dead member is removed")));
+        Some(other) => {
+            return Ok(Response::Refused(format!(
+                "{} is the address of etcd's member {}",
+                wanted.url, other.name
+            )));
         }
-        None => {
-            if let Some(learner) = members.iter().find(|member| member.is_learner) {
-                let first = learner.peer_urls.first().cloned().unwrap_or_default();
-                return Ok(Response::NotYet(format!("{first} is joining etcd")));
-            }
-            members = client::add_learner(host, &wanted.url)?;
-        }
+        None => members = client::add_learner(host, &wanted.url)?,
     }
     let named = members.iter().filter_map(|member| {
         let url = member.peer_urls.first()?;
@@ -255,6 +289,9 @@ pub fn promote(host: &dyn Host, wanted: &peer::EtcdMember) -> anyhow::Result<Res
             Err(error) => Ok(Response::NotYet(format!("{error:#}"))),
         },
         Some(_) => Ok(Response::Done),
-        None => Ok(Response::Refused(format!("{} is no member of etcd", wanted.url))),
+        None => Ok(Response::Refused(format!(
+            "{} is no member of etcd",
+            wanted.url
+        ))),
     }
 }

@@ -68,7 +68,11 @@ impl Phase for JoinPhase {
         }
         host.create_dir(PKI, 0o755)?;
         host.create_dir(FOLDER, 0o700)?;
-        host.write(&format!("{PKI}/ca.crt"), 0o644, admission.authority.as_bytes())?;
+        host.write(
+            &format!("{PKI}/ca.crt"),
+            0o644,
+            admission.authority.as_bytes(),
+        )?;
         api_servers::keep(host, &admission.api_servers)?;
         let pem = admission.certificate + &asked.key;
         host.write(&format!("{FOLDER}/{FIRST}"), 0o600, pem.as_bytes())?;
@@ -79,7 +83,11 @@ impl Phase for JoinPhase {
 
 /// kubelet's kubeconfig, as kubeadm leaves it behind.
 fn kubeconfig(identity: &Identity) -> String {
-    let server = format!("https://{}:{}", identity.endpoint(), contract::port::BALANCER);
+    let server = format!(
+        "https://{}:{}",
+        identity.endpoint(),
+        contract::port::BALANCER
+    );
     let user = format!("system:node:{}", identity.host_name);
     let (cluster, pem) = (&identity.cluster, super::kubelet::CURRENT);
     let document = json!({

@@ -12,7 +12,6 @@ use crate::kubeadm::{self, config};
 use crate::phase::{Outcome, Phase, State, Trouble};
 use crate::pki::PKI;
 
-
 /// `kubeadm.yaml` is rendered.
 #[derive(Debug)]
 pub struct Configuration;
@@ -49,14 +48,11 @@ fn render(host: &dyn Host) -> Outcome<String> {
 #[derive(Debug)]
 pub struct Certificates;
 
-/// Pairs of `.crt` and `.key`, and one of `.pub` and `.key`.
-const PAIRS: [(&str, &str); 6] = [
-    ("ca", "crt"),
-    ("apiserver", "crt"),
-    ("apiserver-kubelet-client", "crt"),
-    ("front-proxy-ca", "crt"),
-    ("front-proxy-client", "crt"),
-    ("sa", "pub"),
+/// Pairs of `.crt` and `.key` that kubeadm makes; the authorities are there before, or it would make some, too.
+const PAIRS: [&str; 3] = [
+    "apiserver",
+    "apiserver-kubelet-client",
+    "front-proxy-client",
 ];
 
 impl Phase for Certificates {
@@ -70,8 +66,8 @@ impl Phase for Certificates {
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
         let mut lacking = Vec::new();
-        for (name, public) in PAIRS {
-            if !(whole_pem(host, &format!("{PKI}/{name}.{public}"))?
+        for name in PAIRS {
+            if !(whole_pem(host, &format!("{PKI}/{name}.crt"))?
                 && whole_pem(host, &format!("{PKI}/{name}.key"))?)
             {
                 lacking.push(name);
@@ -85,11 +81,8 @@ impl Phase for Certificates {
     }
 
     fn apply(&self, host: &dyn Host) -> Outcome<()> {
-        for (name, public) in PAIRS {
-            let (public, key) = (
-                format!("{PKI}/{name}.{public}"),
-                format!("{PKI}/{name}.key"),
-            );
+        for name in PAIRS {
+            let (public, key) = (format!("{PKI}/{name}.crt"), format!("{PKI}/{name}.key"));
             if whole_pem(host, &public)? && whole_pem(host, &key)? {
                 continue;
             }

@@ -16,8 +16,8 @@ use serde::Deserialize;
 use crate::facts;
 use crate::host::{Cmd, Host};
 use crate::ledger::{self, Address, Identity};
-use crate::machine::identity::{self, permanent_mac};
 use crate::machine::drawn;
+use crate::machine::identity::{self, permanent_mac};
 use crate::phase::{Outcome, Phase, State, Trouble};
 use crate::render::{names, networkd};
 use crate::units;
@@ -163,7 +163,9 @@ fn configure(
     host.create_dir(FOLDER, 0o755)?;
     let changed = match decided {
         None => {
-            let drawn = draw.map(|attempt| candidate(host, seed, attempt)).transpose()?;
+            let drawn = draw
+                .map(|attempt| candidate(host, seed, attempt))
+                .transpose()?;
             let text = networkd::first(&seed.network, drawn.flatten());
             host.write_if_changed(CLUSTER_FILE, 0o644, text.as_bytes())?
         }
@@ -204,7 +206,11 @@ fn draw(host: &dyn Host, seed: &Seed) -> Result<()> {
     let mut words = text.split_whitespace().map(str::parse::<u64>);
     let (Some(Ok(attempts)), Some(Ok(since))) = (words.next(), words.next()) else {
         let begun = matches!(seed.network.addressing, Addressing::Auto);
-        return host.write(DRAWN, 0o644, format!("{} {now}\n", u8::from(begun)).as_bytes());
+        return host.write(
+            DRAWN,
+            0o644,
+            format!("{} {now}\n", u8::from(begun)).as_bytes(),
+        );
     };
     let patience = if attempts == 0 { DHCP } else { DETECTION };
     if now < since + patience.as_secs() {
@@ -242,7 +248,10 @@ fn waiting(host: &dyn Host, seed: &Seed) -> Trouble {
         .join(", ");
     Trouble::Waiting(match &seed.network.addressing {
         Addressing::Dhcp => format!("no DHCP server has answered on {names} yet"),
-        Addressing::Auto => format!("no address drawn from {} has come to {names} yet", seed.network.auto),
+        Addressing::Auto => format!(
+            "no address drawn from {} has come to {names} yet",
+            seed.network.auto
+        ),
         Addressing::Static { address, .. } => format!("none of {names} has {address} yet"),
     })
 }

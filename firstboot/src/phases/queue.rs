@@ -1,7 +1,7 @@
-//! Queue: of a control plane, one machine brings its API server up first, and the others when that one answers.
+//! Queue: of a control plane, one machine after another brings its API server up, when the one before it is ready.
 //!
 //! An API server takes much of a machine to start and gives up if it is slow, and machines may share processors. So
-//! the founding machine goes first, or the first of those that are there if it is not; and nobody waits for ever.
+//! the founding machine goes first, then the others of those that are there; and nobody waits for ever.
 
 use std::time::Duration;
 
@@ -37,10 +37,13 @@ impl Phase for Queue {
             return Ok(State::Done);
         }
         let birth = birth::decided(host)?;
-        let neighbours = neighbours::read(host)?;
-        let present: Vec<MachineId> = neighbours.iter().map(|one| one.machine).collect();
-        let before = place(&birth, &present);
-        if before == 0 || neighbours.iter().any(|one| one.serves) {
+        let waited_for: Vec<MachineId> = neighbours::read(host)?
+            .iter()
+            .filter(|one| !one.ready)
+            .map(|one| one.machine)
+            .collect();
+        let before = place(&birth, &waited_for);
+        if before == 0 {
             return Ok(State::Done);
         }
         let since = host.read_text(SINCE)?.unwrap_or_default();
@@ -51,7 +54,7 @@ impl Phase for Queue {
         match waited >= TURN.saturating_mul(before) {
             true => Ok(State::Done),
             false => Err(Trouble::Waiting(String::from(
-                "another machine brings its API server up first",
+                "another machine of the control plane goes first",
             ))),
         }
     }
@@ -61,17 +64,17 @@ impl Phase for Queue {
         host.write(SINCE, 0o644, format!("{now}\n").as_bytes())
             .context("noting when the wait began")?;
         Err(Trouble::Waiting(String::from(
-            "another machine brings its API server up first",
+            "another machine of the control plane goes first",
         )))
     }
 }
 
-/// How many machines of the control plane go before this one, of those that are there.
-fn place(birth: &Birth, present: &[MachineId]) -> u32 {
+/// How many machines of the control plane go before this one, of those that are there and not ready.
+fn place(birth: &Birth, waited_for: &[MachineId]) -> u32 {
     let rank = |machine: MachineId| (machine != birth.initialiser, machine);
     let mine = rank(birth.me.machine);
     let seats = birth.seats.iter().map(|seat| seat.machine);
-    let before = seats.filter(|machine| present.contains(machine) && rank(*machine) < mine);
+    let before = seats.filter(|machine| waited_for.contains(machine) && rank(*machine) < mine);
     u32::try_from(before.count()).unwrap_or(u32::MAX)
 }
 

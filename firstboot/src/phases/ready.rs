@@ -7,6 +7,9 @@ use crate::host::Host;
 use crate::ledger::{self, Identity};
 use crate::phase::{Outcome, Phase, State, Trouble};
 
+/// Says that every phase was done in this boot; other machines of the control plane wait for it.
+pub const READY: &str = "/run/seedbed/ready";
+
 /// The node's condition `Ready` is true.
 #[derive(Debug)]
 pub struct NodeReady;
@@ -40,7 +43,7 @@ impl Phase for NodeReady {
     }
 }
 
-/// Every pod in `kube-system` runs.
+/// Every pod in `kube-system` on this machine runs.
 #[derive(Debug)]
 pub struct Pods;
 
@@ -61,7 +64,12 @@ impl Phase for Pods {
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
         let identity: Identity = ledger::decided(host)?;
-        let list = api::object(host, "/api/v1/namespaces/kube-system/pods")?.unwrap_or_default();
+        // Pods of a machine that is off do not keep this one from being ready.
+        let path = format!(
+            "/api/v1/namespaces/kube-system/pods?fieldSelector=spec.nodeName={}",
+            identity.host_name
+        );
+        let list = api::object(host, &path)?.unwrap_or_default();
         let empty = Vec::new();
         let pods = list["items"].as_array().unwrap_or(&empty);
         let name = |pod: &Value| {

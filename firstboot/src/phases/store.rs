@@ -2,7 +2,7 @@
 //!
 //! Before: nothing. After: the store is mounted and `seedbed-registry.service` serves it.
 
-use crate::host::{Cmd, Request, Host};
+use crate::host::{Cmd, Host, Request};
 use crate::phase::{Outcome, Phase, State, Trouble};
 
 const DMSETUP: &str = "/usr/sbin/dmsetup";

@@ -199,8 +199,15 @@ fn kubeadm(host: &Fake, line: &str) -> anyhow::Result<String> {
     let put = |path: &str, text: &str| host.put(&format!("/etc/kubernetes/{path}"), text);
     match phase.as_slice() {
         ["certs", "all"] => {
-            assert!(host.exists("/etc/kubernetes/pki/ca.key"), "kubeadm would make an authority");
-            for name in ["apiserver", "apiserver-kubelet-client", "front-proxy-client"] {
+            assert!(
+                host.exists("/etc/kubernetes/pki/ca.key"),
+                "kubeadm would make an authority"
+            );
+            for name in [
+                "apiserver",
+                "apiserver-kubelet-client",
+                "front-proxy-client",
+            ] {
                 put(&format!("pki/{name}.crt"), pem);
                 put(&format!("pki/{name}.key"), pem);
             }
@@ -274,7 +281,7 @@ fn web(host: &Fake, url: &str) -> Option<(u16, String)> {
         _ if url.ends_with("configmaps/kubeadm-config") => found(has("upload-config")),
         _ if url.contains("/rolebindings/") => found(has("bootstrap-token")),
         _ if url.contains("kube-proxy") || url.contains("node-proxier") => found(has("addon")),
-        _ if url.ends_with("/kube-system/pods") => {
+        _ if url.contains("/kube-system/pods?fieldSelector=spec.nodeName=") => {
             let names = [
                 "kube-apiserver",
                 "kube-controller-manager",
@@ -347,7 +354,10 @@ fn agree(host: &Fake) {
     };
     let authority = crate::pki::read(host, "/etc/kubernetes/pki/ca").unwrap();
     let (slot, entry) = match authority.filter(|_| host.exists(super::etcd::FOUNDED)) {
-        Some(pair) => (1, named.founded(crate::pki::fingerprint(&pair.public).unwrap())),
+        Some(pair) => (
+            1,
+            named.founded(crate::pki::fingerprint(&pair.public).unwrap()),
+        ),
         None => (0, named),
     };
     let memory = Memory {
@@ -360,7 +370,10 @@ fn agree(host: &Fake) {
 #[test]
 fn the_plans_are_in_order() {
     for plan in [super::CONTROL_PLANE, super::WORKER] {
-        assert_eq!(crate::engine::check(&[super::COMMON, plan].concat()), Ok(()));
+        assert_eq!(
+            crate::engine::check(&[super::COMMON, plan].concat()),
+            Ok(())
+        );
     }
     let last = super::COMMON.last().unwrap();
     assert_eq!(last.name(), super::CERTAIN);

@@ -7,6 +7,7 @@ use crate::peers::answer::answer;
 use contract::peer::channel::Caller;
 use contract::peer::{EtcdMember, Join, Request, Response};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What a member of etcd leaves behind when it has started.
@@ -17,14 +18,15 @@ struct Site {
     hosts: Vec<Arc<Fake>>,
     /// As the machines' driver would tell.
     decided: Mutex<Option<Decision>>,
+    /// Whether the founding is held up.
+    held: AtomicBool,
     seats: usize,
 }
 
 impl Site {
     fn new(machines: u8, seats: usize) -> Self {
-        let seed = format!(
-            "{SEED}machines: {{expect: {machines}}}\ncontrolPlane: {{count: {seats}}}\n"
-        );
+        let seed =
+            format!("{SEED}machines: {{expect: {machines}}}\ncontrolPlane: {{count: {seats}}}\n");
         let hosts: Vec<Arc<Fake>> = (0..machines)
             .map(|number| Arc::new(numbered(&seed, number)))
             .collect();
@@ -67,12 +69,29 @@ impl Site {
                 // A worker asks through the load balancer.
                 _ => web(host, &url.replacen("7443/", "6443/", 1)),
             });
+            // What is mounted elsewhere is erased there.
+            host.rule("/usr/bin/find ", |host, line| {
+                for (on, at) in [
+                    ("state/kubernetes", "/etc/kubernetes"),
+                    ("data/etcd", "/var/lib/etcd"),
+                    ("data/kubelet", "/var/lib/kubelet"),
+                ] {
+                    if line.contains(on) {
+                        host.erase(at);
+                    }
+                }
+                Ok(String::new())
+            });
+            host.rule("/usr/bin/systemctl --no-block reboot", |_, _| {
+                Ok(String::new())
+            });
             // The controller manager gives ranges by itself.
             host.put("/api/ranges", format!("[\"10.244.{own}.0/24\"]"));
         }
         Site {
             hosts,
             decided: Mutex::default(),
+            held: AtomicBool::new(false),
             seats,
         }
     }
@@ -85,7 +104,10 @@ impl Site {
         for host in &self.hosts {
             let own = ledger::read::<Address>(&**host).ok().flatten();
             let own = own.map(|address| address.address);
-            let others: Vec<_> = heard.iter().filter(|one| Some(one.address) != own).collect();
+            let others: Vec<_> = heard
+                .iter()
+                .filter(|one| Some(one.address) != own)
+                .collect();
             host.put(NEIGHBOURS, serde_json::to_vec(&others).unwrap());
             if let (Some(_), Some(decision)) = (own, &decided) {
                 let memory = Memory {
@@ -117,13 +139,19 @@ impl Site {
                     },
                 });
             }
-            Some(Decision { slot: 0, entry }) => {
-                let initialiser = &*self.hosts[0];
-                if initialiser.exists(crate::phases::etcd::FOUNDED) {
+            Some(Decision { slot, entry })
+                if !entry.is_founded() && !self.held.load(Ordering::Relaxed) =>
+            {
+                let initialiser = heard.iter().find(|one| one.machine == entry.initialiser());
+                let initialiser = &*self.hosts[number(initialiser.unwrap())];
+                let epoch = ledger::read::<ledger::Epoch>(initialiser).unwrap();
+                let works = epoch.is_some_and(|epoch| epoch.epoch == entry.epoch());
+                if works && initialiser.exists(crate::phases::etcd::FOUNDED) {
                     let pair = crate::pki::read(initialiser, "/etc/kubernetes/pki/ca");
                     let authority = pair.unwrap().unwrap().public;
                     let entry = entry.founded(crate::pki::fingerprint(&authority).unwrap());
-                    *decided = Some(Decision { slot: 1, entry });
+                    let slot = slot + 1;
+                    *decided = Some(Decision { slot, entry });
                 }
             }
             _ => {}
@@ -149,6 +177,14 @@ impl Site {
     }
 }
 
+/// Which machine it is, by its address.
+fn number(one: &Neighbour) -> usize {
+    let IpAddr::V4(address) = one.address else {
+        panic!("{} is no address of this site", one.address);
+    };
+    usize::from(address.octets()[3]) - 15
+}
+
 /// What others hear of a machine once it knows who and where it is.
 fn heard(host: &Fake) -> Option<Neighbour> {
     let identity = ledger::read::<Identity>(host).ok()??;
@@ -157,7 +193,7 @@ fn heard(host: &Fake) -> Option<Neighbour> {
         key: ledger::read::<ChannelKey>(host).ok()??.public,
         host_name: identity.host_name,
         address: ledger::read::<Address>(host).ok()??.address,
-        serves: host.exists(crate::phases::control_plane::SERVES),
+        ready: host.exists(crate::phases::ready::READY),
     })
 }
 
@@ -170,7 +206,9 @@ fn bring_one(host: &Fake) -> Result<(), (&'static str, Trouble)> {
     };
     all(crate::phases::COMMON)?;
     let role = crate::phases::assembly::role(host).unwrap().unwrap();
-    all(crate::phases::plan(role))
+    all(crate::phases::plan(role))?;
+    host.put(crate::phases::ready::READY, "");
+    Ok(())
 }
 
 #[test]
@@ -188,7 +226,10 @@ fn three_control_planes_and_two_workers() {
         // Only control planes have the authority's key.
         assert_eq!(has("/etc/kubernetes/pki/ca.key"), seated);
         assert_eq!(has("/etc/kubernetes/admin.conf"), seated);
-        assert_eq!(has("/var/lib/kubelet/pki/kubelet-client-joined.pem"), !seated);
+        assert_eq!(
+            has("/var/lib/kubelet/pki/kubelet-client-joined.pem"),
+            !seated
+        );
         let unit = text(number, "/run/systemd/system/etcd.service");
         assert_eq!(unit.is_some(), seated);
     }
@@ -220,7 +261,7 @@ fn the_power_of_one_machine_may_be_cut_after_any_effect() {
     for (number, seats) in [(0, 3), (1, 3), (2, 1)] {
         let whole = Site::new(3, seats);
         whole.bring().unwrap();
-        for cut in (0..whole.hosts[number].effects().len()).step_by(11) {
+        for cut in (0..whole.hosts[number].effects().len()).step_by(17) {
             let site = Site::new(3, seats);
             site.hosts[number].cut_after(Some(cut));
             let missed = format!("cut {cut} of machine {number} hit nothing");
@@ -286,4 +327,85 @@ fn nothing_is_served_before_the_founding() {
         let told = answer(&*site.hosts[0], Caller::Machine(other.public), &request);
         assert!(matches!(told, Response::NotYet(_)), "{told:?}");
     }
+}
+
+#[test]
+fn what_an_attempt_made_that_was_given_up_is_told_to_nobody_and_erased() {
+    let site = Site::new(3, 3);
+    site.held.store(true, Ordering::Relaxed);
+    assert!(site.bring().is_err());
+    let text = |number: usize, path: &str| site.hosts[number].text(path);
+    let first = text(0, "/etc/kubernetes/pki/ca.crt").unwrap();
+    assert_eq!(text(1, "/etc/kubernetes/pki/ca.crt"), Some(first.clone()));
+
+    // Another machine is named to initialise.
+    let heard: Vec<Neighbour> = site.hosts.iter().filter_map(|host| heard(host)).collect();
+    let before = site.decided.lock().unwrap().clone().unwrap();
+    *site.decided.lock().unwrap() = Some(Decision {
+        slot: 1,
+        entry: assembly::Entry::Named {
+            epoch: 2,
+            cluster: [4; 16],
+            seats: before.entry.seats().to_vec(),
+            initialiser: heard[1].machine,
+        },
+    });
+    site.talk();
+    let caller = Caller::Machine(heard[2].key);
+    let told = answer(&*site.hosts[1], caller, &Request::Authorities);
+    assert!(matches!(told, Response::NotYet(_)), "{told:?}");
+
+    // Under running services nothing is erased.
+    assert_eq!(
+        bring_one(&site.hosts[1]).unwrap_err().0,
+        crate::phases::CERTAIN
+    );
+    assert_eq!(text(1, "/etc/kubernetes/pki/ca.crt"), Some(first.clone()));
+    for host in &site.hosts {
+        host.reboot();
+    }
+    site.held.store(false, Ordering::Relaxed);
+    site.bring().unwrap();
+    let second = text(1, "/etc/kubernetes/pki/ca.crt").unwrap();
+    assert_ne!(first, second);
+    for number in [0, 2] {
+        assert_eq!(
+            text(number, "/etc/kubernetes/pki/ca.crt").as_ref(),
+            Some(&second)
+        );
+    }
+}
+
+#[test]
+fn a_seat_that_two_machines_claim_is_nobodys() {
+    let site = Site::new(3, 3);
+    site.bring().unwrap();
+    let mut heard: Vec<Neighbour> = site.hosts.iter().filter_map(|host| heard(host)).collect();
+    // A machine with the identity of another, and a key of its own.
+    let stranger = contract::peer::keys::KeyPair::draw().unwrap().public;
+    let claimed = Neighbour {
+        key: stranger,
+        ..heard[1].clone()
+    };
+    let host = &*site.hosts[0];
+    let ask = |neighbours: &[Neighbour]| {
+        host.put(NEIGHBOURS, serde_json::to_vec(neighbours).unwrap());
+        answer(host, Caller::Machine(stranger), &Request::Authorities)
+    };
+    heard.push(claimed.clone());
+    assert!(matches!(ask(&heard), Response::Refused(_)));
+    // The machine came back without its memory, and the old one is gone.
+    assert!(matches!(ask(&[claimed]), Response::Authorities(_)));
+    assert!(matches!(ask(&[]), Response::Refused(_)));
+}
+
+#[test]
+fn after_a_second_birth_nobody_is_let_in() {
+    let site = Site::new(4, 3);
+    site.bring().unwrap();
+    let host = &*site.hosts[0];
+    host.put(birth::SECOND, "two clusters were born of one seed");
+    let keys: ChannelKey = ledger::decided(&*site.hosts[1]).unwrap();
+    let told = answer(host, Caller::Machine(keys.public), &Request::Authorities);
+    assert!(matches!(told, Response::Refused(why) if why.contains("two clusters")));
 }
