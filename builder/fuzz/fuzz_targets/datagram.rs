@@ -20,7 +20,7 @@ fn payloads() -> Vec<(&'static str, Vec<u8>)> {
             [192, 168, 7, 10].into(),
             [0xfd00, 0, 0, 0, 0, 0, 0, 1].into(),
         ],
-        decided: Some((4, [5; 32])),
+        decided: Some((4, [5; 16])),
         cluster: Some([6; 16]),
         roles: Roles {
             control_plane: true,
