@@ -31,7 +31,7 @@ pub mod trouble;
 
 pub use config::{Config, ConfigError, Timing};
 pub use core::{Action, Core, Event};
-pub use entry::{Entry, MachineId, Seat};
+pub use entry::{Entry, Seat};
 pub use memory::Memory;
 pub use message::{Ballot, Beacon, Message};
 pub use trouble::Trouble;

@@ -3,9 +3,10 @@
 //! [`crate::assembly`] reaches the agreement and [`crate::assembly::driver`] keeps it in [`MEMORY`], on STATE.
 
 use anyhow::{Context, Result};
+use contract::datagram::MachineId;
 use contract::guid::Guid;
 
-use crate::assembly::{Entry, MachineId, Memory, Seat};
+use crate::assembly::{Entry, Memory, Seat};
 use crate::host::Host;
 use crate::ledger::{self, ChannelKey, Epoch, Identity, Role};
 

@@ -16,11 +16,11 @@
 //! The votes about the birth are beside it, in `assembly.json` ([`crate::birth`]): they do change.
 
 use anyhow::{Context, Result, bail, ensure};
+use contract::datagram::MachineId;
 use contract::peer::keys::{PrivateKey, PublicKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::assembly::MachineId;
 use crate::host::Host;
 
 /// Where the entries are.

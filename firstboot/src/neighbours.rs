@@ -5,11 +5,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, anyhow};
+use contract::datagram::MachineId;
 use contract::peer::keys::PublicKey;
 use contract::peer::{Request, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::assembly::MachineId;
 use crate::birth::Birth;
 use crate::facts;
 use crate::host::{Call, Host};

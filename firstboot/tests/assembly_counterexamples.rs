@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use contract::datagram::MachineId;
 use firstboot::assembly::memory::{Learnt, Vote};
 use firstboot::assembly::proposal::Proposal;
-use firstboot::assembly::{Ballot, Entry, MachineId, Memory, Message, Seat};
+use firstboot::assembly::{Ballot, Entry, Memory, Message, Seat};
 
 const SEATS: usize = 1;
 

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use contract::datagram::MachineId;
 use firstboot::assembly::memory::Vote;
 use firstboot::assembly::proposal::Proposal;
 use firstboot::assembly::quorum::{quorum, tolerated};
-use firstboot::assembly::{Ballot, Entry, MachineId, Memory, Message, Seat};
+use firstboot::assembly::{Ballot, Entry, Memory, Message, Seat};
 use stateright::{Checker, Model, Property};
 
 /// A site, and how much may happen there.

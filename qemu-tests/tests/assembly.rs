@@ -35,7 +35,9 @@ fn become_one(test: &str, plan: &Plan) -> anyhow::Result<Option<(Fleet, Vec<Mach
 
 /// The cluster, through any machine that gives a kubeconfig, once it has so many Ready nodes.
 fn cluster(fleet: &Fleet, machines: &mut [Machine], nodes: usize) -> anyhow::Result<Cluster> {
-    let found = machines.iter().find_map(|machine| fleet.cluster(machine).ok());
+    let found = machines
+        .iter()
+        .find_map(|machine| fleet.cluster(machine).ok());
     let cluster = found.context("no machine gives a kubeconfig")?;
     machines[0].until("the nodes to be Ready", A_WHILE, || {
         let ready = cluster.ready_nodes()?;
@@ -45,8 +47,16 @@ fn cluster(fleet: &Fleet, machines: &mut [Machine], nodes: usize) -> anyhow::Res
 }
 
 /// A pod on each of these nodes; their addresses, once all run.
-fn spread(cluster: &Cluster, machine: &mut Machine, nodes: &[String]) -> anyhow::Result<Vec<String>> {
-    let serve = ["sh", "-c", "while true; do echo hello | nc -l -p 8080; done"];
+fn spread(
+    cluster: &Cluster,
+    machine: &mut Machine,
+    nodes: &[String],
+) -> anyhow::Result<Vec<String>> {
+    let serve = [
+        "sh",
+        "-c",
+        "while true; do echo hello | nc -l -p 8080; done",
+    ];
     for (number, node) in nodes.iter().enumerate() {
         let mut pod = pod(&format!("on-{number}"), IMAGE, &serve);
         pod["spec"]["nodeName"] = json!(node);

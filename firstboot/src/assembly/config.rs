@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use contract::datagram::MachineId;
 use thiserror::Error;
-
-use super::entry::MachineId;
 
 /// The largest control plane. More seats do not fit [`super::message::MOST_BYTES`], and etcd wants no more.
 pub const MOST_SEATS: u32 = 7;

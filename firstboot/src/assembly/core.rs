@@ -19,8 +19,10 @@ use std::time::Duration;
 
 use clock::Clock;
 
+use contract::datagram::MachineId;
+
 use super::config::{Config, ConfigError};
-use super::entry::{Entry, MachineId};
+use super::entry::Entry;
 use super::memory::{Learnt, Memory, Vote};
 use super::message::{Ballot, Beacon, Message};
 use super::proposal::Proposal;

@@ -8,22 +8,20 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use contract::datagram::{self, Payload, Roles};
+use contract::datagram::{self, MachineId, Payload, Roles};
 use contract::peer::keys::PublicKey;
 use contract::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-use crate::assembly::entry::hex;
 use crate::assembly::message::Standing;
 use crate::assembly::quorum::quorum;
-use crate::assembly::{
-    Action, Beacon, Config, Core, Entry, Event, MachineId, Message, Timing, Trouble,
-};
+use crate::assembly::{Action, Beacon, Config, Core, Entry, Event, Message, Timing, Trouble};
 use crate::birth::{self, Birth};
 use crate::discovery::{self, Discovery, Target};
 use crate::facts;
 use crate::host::{Cmd, Host};
 use crate::ledger::{self, Address, ChannelKey, Epoch, Identity};
+use crate::machine::identity::hex;
 use crate::neighbours::{NEIGHBOURS, Neighbour};
 use crate::phases::etcd;
 use crate::phases::ready::READY;
@@ -95,7 +93,7 @@ impl Site {
         let role = birth.and_then(Birth::role);
         let seated = role == Some(ledger::Role::ControlPlane);
         datagram::Beacon {
-            machine: datagram::MachineId(core.machine.0),
+            machine: core.machine,
             incarnation: core.incarnation,
             boot: 0,
             sequence: 0,
@@ -212,7 +210,6 @@ impl Driver<'_> {
                     self.host.write(birth::MEMORY, 0o600, &json)?;
                 }
                 Action::Send { to, message } => {
-                    let to = datagram::MachineId(to.0);
                     self.send(Target::Machine(to), Some(to), message)?;
                 }
                 Action::Broadcast(message) => self.send(Target::All, None, message)?,
@@ -224,12 +221,7 @@ impl Driver<'_> {
         Ok(())
     }
 
-    fn send(
-        &self,
-        target: Target,
-        to: Option<datagram::MachineId>,
-        message: Message,
-    ) -> Result<()> {
+    fn send(&self, target: Target, to: Option<MachineId>, message: Message) -> Result<()> {
         let letter = Letter {
             from: self.config.me,
             message,
@@ -287,8 +279,7 @@ impl Driver<'_> {
         let late = now.saturating_sub(since) >= self.config.timing.initialiser;
         let peers = self.wire.peers();
         let gone = birth.seats.iter().any(|seat| {
-            let machine = datagram::MachineId(seat.machine.0);
-            let heard = peers.latest(machine);
+            let heard = peers.latest(seat.machine);
             // A seat that came back with a new key has lost its part of etcd; one that is silent may be dead.
             seat.machine != self.config.me
                 && heard.map_or(late, |heard| {
@@ -306,7 +297,7 @@ impl Driver<'_> {
         let mut neighbours: Vec<Neighbour> = alive
             .filter_map(|heard| {
                 Some(Neighbour {
-                    machine: MachineId(heard.beacon.machine.0),
+                    machine: heard.beacon.machine,
                     key: PublicKey::new(heard.beacon.key),
                     host_name: heard.beacon.host_name.clone(),
                     address: *heard.beacon.addresses.first()?,
@@ -364,7 +355,7 @@ fn event(payload: Payload) -> Option<Event> {
     match payload {
         Payload::Probe => None,
         Payload::Beacon(beacon) => Some(Event::Heard(Beacon {
-            machine: MachineId(beacon.machine.0),
+            machine: beacon.machine,
             incarnation: beacon.incarnation,
             key: beacon.key,
             decided: beacon

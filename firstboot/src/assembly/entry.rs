@@ -1,25 +1,8 @@
 //! What the log says. An entry stands for itself, so that a machine that was away learns the newest one alone.
 
-use std::fmt;
-
+use contract::datagram::MachineId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-
-/// Who a machine is, for as long as its hardware is the same: a digest over serial numbers and the like.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct MachineId(pub [u8; 16]);
-
-impl fmt::Display for MachineId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl fmt::Debug for MachineId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// A machine that is named for the control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -160,9 +143,4 @@ impl Entry {
         digest.copy_from_slice(&hash.finalize()[..16]);
         digest
     }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

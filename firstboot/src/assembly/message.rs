@@ -1,8 +1,9 @@
 //! What machines say to each other. Whoever drives the core encodes it, with `postcard`, and says who sent it.
 
+use contract::datagram::MachineId;
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, MachineId};
+use super::entry::Entry;
 use super::memory::Vote;
 
 /// The most bytes that a message takes when it is encoded with `postcard`, so that with its envelope it fits one

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use super::entry::{Entry, MachineId};
+use contract::datagram::MachineId;
+
+use super::entry::Entry;
 use super::memory::Vote;
 use super::message::{Ballot, Message};
 

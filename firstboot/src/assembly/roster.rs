@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::entry::{MachineId, Seat};
+use contract::datagram::MachineId;
+
+use super::entry::Seat;
 use super::message::Beacon;
 
 /// The machines that beacons told of. This machine is always one of them.

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::entry::{Entry, MachineId, hex};
+use contract::datagram::MachineId;
+
+use super::entry::Entry;
+use crate::machine::identity::hex;
 
 /// A trouble, with both parties to it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,13 +5,13 @@
 use std::sync::Mutex;
 
 use anyhow::{Context, Result};
+use contract::datagram::MachineId;
 use contract::paths::STATUS;
 use contract::peer::channel::Caller;
 use contract::peer::keys::PublicKey;
 use contract::peer::{Admission, EtcdMember, Join, Request, Response};
 
 use crate::api;
-use crate::assembly::MachineId;
 use crate::birth::{self, Birth};
 use crate::facts;
 use crate::host::Host;

@@ -111,7 +111,8 @@ impl Phase for Membership {
 /// have voted as soon as it was started.
 pub fn is_lost(host: &dyn Host, seats: usize) -> bool {
     let began = host.exists(FOUNDED) || seats > 1 && host.exists(STARTED);
-    began && !host.exists(&format!("{}/member", etcd::DATA_DIR))
+    // Once it is started in this boot, it makes its data in its own time.
+    began && !host.exists(&unit_path()) && !host.exists(&format!("{}/member", etcd::DATA_DIR))
 }
 
 /// The members that found etcd: every seat, once the addresses of all are known.

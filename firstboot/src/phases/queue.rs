@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::assembly::MachineId;
 use crate::birth::{self, Birth};
 use crate::host::Host;
 use crate::neighbours;
 use crate::phase::{Outcome, Phase, State, Trouble};
 use crate::units;
+use contract::datagram::MachineId;
 
 /// When this machine began to wait, in seconds of uptime.
 const SINCE: &str = "/run/seedbed/queue-since";

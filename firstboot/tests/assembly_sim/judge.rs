@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use contract::datagram::MachineId;
 use firstboot::assembly::quorum::quorum;
-use firstboot::assembly::{Ballot, Entry, MachineId, Memory};
+use firstboot::assembly::{Ballot, Entry, Memory};
 
 /// All votes ever cast, and what they chose.
 pub(crate) struct Judge {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use contract::datagram::MachineId;
 use firstboot::assembly::quorum::{quorum, tolerated};
-use firstboot::assembly::{Entry, Event, MachineId};
+use firstboot::assembly::{Entry, Event};
 
 use crate::network::Network;
 use crate::random::Random;

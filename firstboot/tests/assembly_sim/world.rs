@@ -5,9 +5,8 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::rc::Rc;
 use std::time::Duration;
 
-use firstboot::assembly::{
-    Action, Config, Core, Entry, Event, MachineId, Memory, Message, Timing, Trouble,
-};
+use contract::datagram::MachineId;
+use firstboot::assembly::{Action, Config, Core, Entry, Event, Memory, Message, Timing, Trouble};
 
 use crate::judge::Judge;
 use crate::network::{Cut, Network};
