@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 
 use crate::facts::Facts;
 use crate::ledger::Role;
+use crate::pki::PKI;
 use crate::render::etcd::PKI as ETCD_PKI;
+
+/// A folder that does not exist.
+const NOWHERE: &str = "/run/seedbed/no-certificates";
 
 /// A version of kubeadm's configuration API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +150,10 @@ fn cluster(facts: &Facts, api: Api) -> Value {
         },
         "apiServer": { "certSANs": sans(facts), "extraArgs": args(api, &server) },
     });
+    if facts.birth.role() == Some(Role::Worker) {
+        // Where there is an authority without its key, kubeadm wants the API server's certificate to be there, too.
+        document["certificatesDir"] = json!(NOWHERE);
+    }
     match api.ecdsa {
         Ecdsa::Gate => document["featureGates"] = json!({ "PublicKeysECDSA": true }),
         Ecdsa::Algorithm => document["encryptionAlgorithm"] = json!("ECDSA-P256"),
@@ -184,6 +192,7 @@ fn kubelet() -> Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
+        "authentication": { "x509": { "clientCAFile": format!("{PKI}/ca.crt") } },
         "cgroupDriver": "systemd",
         "serializeImagePulls": false,
         "resolvConf": crate::phases::network::RESOLV_CONF,
