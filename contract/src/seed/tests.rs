@@ -67,6 +67,13 @@ fn four_lines_are_a_seed() {
 }
 
 #[test]
+fn without_dhcp_machines_draw_addresses() {
+    let seed = parse("seed.yaml", &minimal("network: {dhcp: false}\n")).unwrap();
+    assert_eq!(seed.network.addressing, Addressing::Auto);
+    assert_eq!(seed.network.auto.to_string(), "172.29.0.0/16");
+}
+
+#[test]
 fn every_setting_is_read() {
     let seed = parse("seed.yaml", FULL).unwrap();
     assert_eq!(
@@ -263,8 +270,8 @@ fn faults_of_the_network() {
         &["6: /30 is not a size that Kubernetes can use here"],
     );
     check(
-        &network(&["dhcp: false"]),
-        &["6: without DHCP the machine has no address"],
+        &network(&["auto: 10.244.8.0/24"]),
+        &["6: auto 10.244.8.0/24 overlaps podSubnet 10.244.0.0/16"],
     );
     check(
         &network(&["interface: this-name-is-too-long"]),
@@ -298,7 +305,7 @@ fn faults_of_the_network() {
 
 #[test]
 fn everything_wrong_is_reported_at_once() {
-    let text = "version: 2\ncluster: {name: Plant, secret: short}\nnetwork:\n  dhcp: false\n  podSubnet: x\n";
+    let text = "version: 2\ncluster: {name: Plant, secret: short}\nnetwork:\n  auto: 10.0.0.1/8\n  podSubnet: x\n";
     assert_eq!(faults(text).len(), 5, "{:?}", faults(text));
 }
 
