@@ -1,13 +1,12 @@
 //! A few machines on a network that loses nothing; `tests/assembly_sim.rs` has all others.
 
+use contract::datagram::MachineId;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Action, Core, Event};
 use crate::assembly::message::{MOST_BYTES, Message};
-use crate::assembly::{
-    Ballot, Beacon, Config, ConfigError, Entry, MachineId, Memory, Seat, Timing, Trouble,
-};
+use crate::assembly::{Ballot, Beacon, Config, ConfigError, Entry, Memory, Seat, Timing, Trouble};
 
 fn id(number: u8) -> MachineId {
     MachineId([number; 16])
