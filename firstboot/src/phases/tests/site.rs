@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What a member of etcd leaves behind when it has started.
-const ETCD: &str = "/var/lib/etcd/member/snap";
+/// It is there while a machine runs etcd.
+const ETCD: &str = "/run/systemd/system/etcd.service";
 
 /// The machines; what each is asked, it answers itself.
 struct Site {
