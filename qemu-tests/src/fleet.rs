@@ -121,7 +121,6 @@ fn spec(
     let name = format!("machine-{number}");
     let mut spec = Spec::new(&name, folder, logs);
     spec.memory_mib = plan.memory_mib;
-    spec.processors = 1;
     let file = |kind: &str| folder.join(format!("{name}.{kind}"));
     spec.disks
         .push(Disk::over(&environment.image, &file("qcow2"), DISK)?);
