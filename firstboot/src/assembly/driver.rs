@@ -29,6 +29,8 @@ use crate::pki::{self, PKI};
 
 /// Between two looks at what this machine itself has done. Each costs a reading of a few small files.
 const LOOK: Duration = Duration::from_secs(1);
+/// No wait is shorter, whatever the core asks for.
+const SHORTEST: Duration = Duration::from_millis(5);
 /// Before another try, when the sockets or the disk failed.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -143,7 +145,7 @@ fn follow(host: &'static dyn Host, site: &Site) -> Result<()> {
         config,
         core,
         wire,
-        wake: host.uptime(),
+        wake: Some(host.uptime()),
         named: None,
         looked: None,
         told: String::new(),
@@ -159,8 +161,8 @@ struct Driver<'a> {
     config: Config,
     core: Core,
     wire: Discovery,
-    /// When the core wants to be asked again.
-    wake: Duration,
+    /// When the core wants to be asked again; nothing if it waits for others alone.
+    wake: Option<Duration>,
     /// Since when this machine is to initialise, and has not.
     named: Option<Duration>,
     /// When this machine looked last at what it has done itself.
@@ -172,8 +174,9 @@ struct Driver<'a> {
 impl Driver<'_> {
     /// Takes in what comes next, and from time to time what this machine has done itself.
     fn turn(&mut self) -> Result<()> {
-        let left = self.wake.saturating_sub(self.host.uptime());
-        match self.wire.receive(left.min(LOOK)) {
+        let now = self.host.uptime();
+        let left = self.wake.map_or(LOOK, |wake| wake.saturating_sub(now));
+        match self.wire.receive(left.clamp(SHORTEST, LOOK)) {
             Some((_, payload)) => {
                 if let Some(event) = event(payload) {
                     self.step(event)?;
@@ -203,6 +206,8 @@ impl Driver<'_> {
     }
 
     fn step(&mut self, event: Event) -> Result<()> {
+        // The core asks anew at each step for which there is a reason.
+        self.wake = None;
         for action in self.core.step(event, self.host.uptime()) {
             match action {
                 Action::Persist(memory) => {
@@ -213,7 +218,7 @@ impl Driver<'_> {
                     self.send(Target::Machine(to), Some(to), message)?;
                 }
                 Action::Broadcast(message) => self.send(Target::All, None, message)?,
-                Action::WakeAt(at) => self.wake = at,
+                Action::WakeAt(at) => self.wake = Some(at),
                 Action::Decided(entry) => self.decided(&entry)?,
                 Action::Trouble(trouble) => tracing::error!("assembly: {trouble}"),
             }
