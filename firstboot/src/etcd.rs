@@ -7,7 +7,7 @@ use contract::secret::Secret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::host::http::Tls;
+use crate::host::http::{Tls, Trust};
 use crate::host::{Host, Request};
 use crate::render::etcd::{METRICS_PORT, PKI};
 
@@ -80,7 +80,7 @@ fn ask(host: &dyn Host, what: &str, question: &Value) -> Result<Value> {
     let key = String::from_utf8(file("healthcheck-client.key")?)
         .context("etcd's client key is no PEM")?;
     let tls = Tls {
-        authority: file("ca.crt")?,
+        trust: Trust::Authority(file("ca.crt")?),
         client: Some((file("healthcheck-client.crt")?, Secret::new(key))),
     };
     let request = Request {
