@@ -7,11 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// A name that every API server's certificate has, whatever address it is asked at.
+const NAME: &str = "kubernetes";
+
 /// `kubectl` and a kubeconfig.
 #[derive(Clone, Debug)]
 pub struct Cluster {
+    /// A command that runs what follows it where the cluster can be reached; empty if that is here.
+    before: Vec<String>,
     kubectl: PathBuf,
     kubeconfig: PathBuf,
+    /// The port on loopback to ask, if not the kubeconfig's address.
+    port: Option<u16>,
 }
 
 impl Cluster {
@@ -37,21 +44,64 @@ impl Cluster {
             .limit(Duration::from_secs(120))
             .run()?;
         Ok(Cluster {
+            before: Vec::new(),
             kubectl: kubectl.to_owned(),
             kubeconfig,
+            port: None,
         })
+    }
+
+    /// Fetches the kubeconfig from whatever machine answers where the command `before` runs programs, and keeps it in
+    /// `folder`.
+    pub fn find(
+        before: Vec<String>,
+        (seedbed, kubectl): (&Path, &Path),
+        seed: &Path,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        let kubeconfig = folder.join("kubeconfig");
+        tool(&before, seedbed)
+            .arg("kubeconfig")
+            .arg("--seed")
+            .arg(seed)
+            .arg("--out")
+            .arg(&kubeconfig)
+            .limit(Duration::from_secs(120))
+            .run()?;
+        Ok(Cluster {
+            before,
+            kubectl: kubectl.to_owned(),
+            kubeconfig,
+            port: None,
+        })
+    }
+
+    /// The same cluster, asked at a port on loopback where the command `before` runs programs.
+    pub fn through(&self, before: Vec<String>, port: u16) -> Self {
+        Cluster {
+            before,
+            port: Some(port),
+            ..self.clone()
+        }
     }
 
     /// `kubectl` with these arguments; its standard output.
     pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let tool = Tool::new(&self.kubectl)
+        self.kubectl_within(Duration::from_secs(50), arguments)
+    }
+
+    /// The same, with a limit for each question to the API server.
+    pub fn kubectl_within(&self, limit: Duration, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut tool = tool(&self.before, &self.kubectl)
             .arg("--kubeconfig")
             .arg(&self.kubeconfig);
-        Ok(tool
-            .args(["--request-timeout", "50s"])
-            .args(arguments)
-            .run()?
-            .stdout)
+        if let Some(port) = self.port {
+            tool = tool
+                .arg(format!("--server=https://127.0.0.1:{port}"))
+                .arg(format!("--tls-server-name={NAME}"));
+        }
+        let limit = format!("--request-timeout={}s", limit.as_secs());
+        Ok(tool.arg(limit).args(arguments).run()?.stdout)
     }
 
     /// An object, or a list of them.
@@ -87,6 +137,14 @@ impl Cluster {
             .as_str()
             .unwrap_or_default()
             .to_owned())
+    }
+}
+
+/// `program`, run by the command `before`.
+fn tool(before: &[String], program: &Path) -> Tool {
+    match before {
+        [] => Tool::new(program),
+        [first, rest @ ..] => Tool::new(first).args(rest).arg(program),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod environment;
 pub mod events;
 pub mod firmware;
 pub mod fleet;
+pub mod lab;
 pub mod machine;
 pub mod network;
 pub mod process;

@@ -1,6 +1,7 @@
 //! Seeds for machines that live as long as a test.
 
 use crate::fleet::{INTERFACE, Plan};
+use crate::lab;
 use anyhow::Context;
 use std::fs::File;
 use std::io::Read;
@@ -30,6 +31,21 @@ pub fn site(cluster: &str, plan: &Plan) -> anyhow::Result<String> {
         + &format!(
             "machines: {{expect: {machines}}}\ncontrolPlane: {{count: {control_planes}}}\n\
              network: {{interface: {INTERFACE}, dhcp: false}}\netcd: {{heartbeat: 1000, election: 10000}}\n"
+        ))
+}
+
+/// The text of a seed for several machines of the laboratory, which run at this host's own speed.
+pub fn in_lab(cluster: &str, plan: &Plan) -> anyhow::Result<String> {
+    let Plan {
+        machines,
+        control_planes,
+        ..
+    } = plan;
+    Ok(text(cluster)?
+        + &format!(
+            "machines: {{expect: {machines}}}\ncontrolPlane: {{count: {control_planes}}}\n\
+             network: {{interface: {}, dhcp: false}}\n",
+            lab::INTERFACE
         ))
 }
 
