@@ -18,8 +18,8 @@ pub fn text(cluster: &str) -> anyhow::Result<String> {
     ))
 }
 
-/// The text of a seed for several machines on a segment without any server. etcd's timeouts are those for emulated
-/// machines that share two processors.
+/// The text of a seed for several machines on a segment without any server. etcd's timeouts and the leases are those
+/// for emulated machines that share two processors.
 pub fn site(cluster: &str, plan: &Plan) -> anyhow::Result<String> {
     let Plan {
         machines,
@@ -27,6 +27,7 @@ pub fn site(cluster: &str, plan: &Plan) -> anyhow::Result<String> {
         ..
     } = plan;
     Ok(text(cluster)?
+        + "  leases: {duration: 60, renewDeadline: 40, retryPeriod: 8}\n"
         + &format!(
             "machines: {{expect: {machines}}}\ncontrolPlane: {{count: {control_planes}}}\n\
              network: {{interface: {INTERFACE}, dhcp: false}}\netcd: {{heartbeat: 1000, election: 10000}}\n"

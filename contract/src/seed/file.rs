@@ -202,15 +202,47 @@ pub struct KubernetesFile {
     #[serde(rename = "certSANs")]
     pub cert_sans: Vec<String>,
     /// Settings of the API server.
-    pub api_server: ApiServerFile,
+    pub api_server: ComponentFile,
+    /// Settings of the controller manager.
+    pub controller_manager: ComponentFile,
+    /// Settings of the scheduler.
+    pub scheduler: ComponentFile,
+    /// Leases of controller manager and scheduler, for machines or disks that are slow.
+    pub leases: LeasesFile,
 }
 
-/// Settings of the API server.
+/// Settings of a component of the control plane.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct ApiServerFile {
-    /// Further arguments, by name without leading dashes.
+pub struct ComponentFile {
+    /// Further arguments, by name without leading dashes. What contradicts the rest of the cluster is refused.
     pub extra_args: BTreeMap<String, String>,
+}
+
+/// Leases of controller manager and scheduler: which of several leads.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LeasesFile {
+    /// Seconds without a renewal after which another may lead; more than `renewDeadline`.
+    #[schemars(range(min = 2, max = 3600))]
+    pub duration: u32,
+    /// Seconds without a success after which the leader gives up and starts anew; more than 1.2 times
+    /// `retryPeriod`.
+    #[schemars(range(min = 1, max = 3600))]
+    pub renew_deadline: u32,
+    /// Seconds between two attempts to take a lease, or to renew it.
+    #[schemars(range(min = 1, max = 3600))]
+    pub retry_period: u32,
+}
+
+impl Default for LeasesFile {
+    fn default() -> Self {
+        LeasesFile {
+            duration: 15,
+            renew_deadline: 10,
+            retry_period: 2,
+        }
+    }
 }
 
 /// Where machines take the time from.
