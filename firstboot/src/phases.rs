@@ -5,6 +5,7 @@
 
 pub mod api_servers;
 pub mod assembly;
+pub mod audit;
 pub mod authorities;
 pub mod clock;
 pub mod cni;
@@ -65,6 +66,7 @@ pub const CONTROL_PLANE: &[&dyn Phase] = &[
     &kubeadm::Configuration,
     &kubeadm::Certificates,
     &kubeadm::Kubeconfigs,
+    &audit::AuditPhase,
     &kubeadm::ApiServer,
     &kubelet::Configuration,
     &queue::Queue,

@@ -25,6 +25,10 @@ const ENCRYPTION: Refusal = Refusal {
     reason: "names the key of this cluster's Secrets, which Seedbed draws",
     hint: AWAY,
 };
+const AUDIT: Refusal = Refusal {
+    reason: "is what kubernetes.audit says",
+    hint: "set kubernetes.audit instead",
+};
 const ETCD: Refusal = Refusal {
     reason: "leads to another etcd than the machine's own",
     hint: AWAY,
@@ -68,6 +72,7 @@ const API_SERVER: &[(&[&str], Refusal)] = &[
         ADDRESS,
     ),
     (&["anonymous-auth"], HEALTH),
+    (&["audit-log-path", "audit-policy-file"], AUDIT),
     (&["encryption-provider-config"], ENCRYPTION),
     (
         &[

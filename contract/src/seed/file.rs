@@ -2,6 +2,7 @@
 //! default is stated here and nowhere else.
 
 use super::install::Bus;
+use super::kubernetes::Audit;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -209,6 +210,8 @@ pub struct KubernetesFile {
     pub scheduler: ComponentFile,
     /// Leases of controller manager and scheduler, for machines or disks that are slow.
     pub leases: LeasesFile,
+    /// What the API server writes down, in `/var/log/kubernetes/audit` on DATA.
+    pub audit: Audit,
 }
 
 /// Settings of a component of the control plane.

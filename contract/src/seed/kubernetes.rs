@@ -4,6 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// Settings of Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kubernetes {
@@ -13,6 +16,29 @@ pub struct Kubernetes {
     pub extra_args: BTreeMap<Component, BTreeMap<String, String>>,
     /// How controller manager and scheduler are elected.
     pub leases: Leases,
+    /// What the API server writes down.
+    pub audit: Audit,
+}
+
+/// What the API server writes down of what it was asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Audit {
+    /// Nothing.
+    None,
+    /// Who changed what, who read what, and of Secrets only that they were asked for; not what Kubernetes' own parts
+    /// read all the time.
+    #[default]
+    Default,
+}
+
+impl fmt::Display for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Audit::None => "none",
+            Audit::Default => "default",
+        })
+    }
 }
 
 /// A part of the control plane that takes further arguments.
@@ -86,5 +112,6 @@ impl Kubernetes {
         line("kubernetes.leases.duration", &leases.duration);
         line("kubernetes.leases.renewDeadline", &leases.renew_deadline);
         line("kubernetes.leases.retryPeriod", &leases.retry_period);
+        line("kubernetes.audit", &self.audit);
     }
 }

@@ -35,6 +35,7 @@ kubernetes:
     extraArgs: {node-monitor-grace-period: 1m}
   scheduler: {extraArgs: {v: '2'}}
   leases: {duration: 60, renewDeadline: 40, retryPeriod: 8}
+  audit: none
 time:
   servers: [ntp.plant.example]
 ";
@@ -124,6 +125,7 @@ fn every_setting_is_read() {
         "--enable-admission-plugins=Node",
         "kubernetes.scheduler            --v=2",
         "kubernetes.leases.duration      60",
+        "kubernetes.audit                none",
         "ntp.plant.example",
         "discovery.multicast             false",
         "discovery.peers                 fd00:9::/120",
@@ -580,7 +582,7 @@ fn leases_are_those_that_kubernetes_takes() {
 fn arguments_that_contradict_the_rest_are_refused() {
     check(
         "kubernetes:
-  apiServer: {extraArgs: {secure-port: '443', v: '2'}}
+  apiServer: {extraArgs: {secure-port: '443', audit-policy-file: /x, audit-log-maxage: '3'}}
   controllerManager:
     extraArgs:
       cluster-cidr: 10.0.0.0/8
@@ -593,6 +595,7 @@ fn arguments_that_contradict_the_rest_are_refused() {
 ",
         &[
             "6: --secure-port of the API server moves the API server away from where all machines look for it",
+            "6: --audit-policy-file of the API server is what kubernetes.audit says",
             "9: --cluster-cidr of the controller manager is what network.podSubnet says",
             "10: --leader-elect-retry-period of the controller manager is what kubernetes.leases says",
             "11: \"--v\" is not the name of an argument",

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use contract::seed::kubernetes::{Component, Kubernetes};
+use contract::seed::kubernetes::{Audit, Component, Kubernetes};
 use serde_json::{Value, json};
 
 use crate::facts::Facts;
 use crate::ledger::Role;
 use crate::pki::PKI;
 use crate::render::etcd::PKI as ETCD_PKI;
+use crate::render::{audit, encryption};
 
 /// A folder that does not exist.
 const NOWHERE: &str = "/run/seedbed/no-certificates";
@@ -142,7 +143,11 @@ fn cluster(facts: &Facts, api: Api) -> Value {
                 "keyFile": "/etc/kubernetes/pki/apiserver-etcd-client.key",
             },
         },
-        "apiServer": { "certSANs": sans(facts), "extraArgs": args(api, &server(&seed.kubernetes)) },
+        "apiServer": {
+            "certSANs": sans(facts),
+            "extraArgs": args(api, &server(&seed.kubernetes)),
+            "extraVolumes": volumes(&seed.kubernetes),
+        },
         "controllerManager": {
             "extraArgs": args(api, &elected(&seed.kubernetes, Component::ControllerManager)),
         },
@@ -164,12 +169,41 @@ type Args<'a> = BTreeMap<&'a str, String>;
 
 /// The API server's arguments.
 fn server(settings: &Kubernetes) -> Args<'_> {
-    let mut args = Args::from([(
+    let mut args = Args::new();
+    let mut set = |name, value: &str| args.insert(name, value.to_owned());
+    set(
         "enable-admission-plugins",
-        String::from("NodeRestriction,AlwaysPullImages"),
-    )]);
+        "NodeRestriction,AlwaysPullImages",
+    );
+    set("encryption-provider-config", encryption::CONFIG);
+    if settings.audit == Audit::Default {
+        set("audit-policy-file", audit::POLICY);
+        set("audit-log-path", audit::LOG);
+        for (name, value) in audit::ROTATION {
+            set(name, value);
+        }
+    }
     further(&mut args, settings, Component::ApiServer);
     args
+}
+
+/// What the API server sees of the machine, beside its certificates.
+fn volumes(settings: &Kubernetes) -> Vec<Value> {
+    let volume = |name: &str, folder: &str, read_only: bool| {
+        json!({
+            "name": name,
+            "hostPath": folder,
+            "mountPath": folder,
+            "readOnly": read_only,
+            "pathType": "Directory",
+        })
+    };
+    let mut volumes = vec![volume("encryption", encryption::FOLDER, true)];
+    if settings.audit == Audit::Default {
+        volumes.push(volume("audit-policy", audit::FOLDER, true));
+        volumes.push(volume("audit-log", audit::LOG_FOLDER, false));
+    }
+    volumes
 }
 
 /// The arguments of a component of which one leads.
@@ -282,6 +316,7 @@ mod tests {
     fn what_the_seed_adds_is_in_the_arguments() {
         let mut facts = facts("v1.20.2");
         let more = "kubernetes:
+  audit: none
   apiServer: {extraArgs: {enable-admission-plugins: NodeRestriction}}
   controllerManager: {extraArgs: {v: '3'}}
   leases: {duration: 60, renewDeadline: 40, retryPeriod: 8}
@@ -301,6 +336,17 @@ mod tests {
             "leader-elect-retry-period": "8s",
         });
         assert_eq!(document["scheduler"]["extraArgs"], leases);
+        assert_eq!(
+            document["apiServer"]["extraVolumes"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
+        assert_eq!(
+            document["apiServer"]["extraArgs"].get("audit-log-path"),
+            None
+        );
         let manager = &document["controllerManager"]["extraArgs"];
         assert_eq!(manager["v"], "3");
         assert_eq!(manager["leader-elect-lease-duration"], "60s");

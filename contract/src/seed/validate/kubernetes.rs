@@ -7,6 +7,7 @@ use super::{Check, is_host};
 use crate::seed::arguments;
 use crate::seed::kubernetes::{Component, Kubernetes, Leases};
 
+
 impl Check<'_> {
     pub(super) fn kubernetes(&mut self) -> Kubernetes {
         let file = &self.file.kubernetes;
@@ -35,6 +36,7 @@ impl Check<'_> {
             cert_sans: file.cert_sans.clone(),
             extra_args,
             leases: self.leases(),
+            audit: file.audit,
         }
     }
 
