@@ -77,6 +77,8 @@ pub struct Network {
     pub pods: Subnet,
     /// Where services get their addresses from.
     pub services: Subnet,
+    /// Whether machines let in only what they need.
+    pub firewall: bool,
 }
 
 /// How an interface is recognised.
@@ -196,6 +198,7 @@ impl Seed {
         }
         line("network.podSubnet", &self.network.pods);
         line("network.serviceSubnet", &self.network.services);
+        line("network.firewall", &self.network.firewall);
         line("discovery.multicast", &self.discovery.multicast);
         let peers = &self.discovery.peers;
         peers.iter().for_each(|peer| line("discovery.peers", peer));

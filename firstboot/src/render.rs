@@ -5,5 +5,6 @@ pub mod cni;
 pub mod containerd;
 pub mod encryption;
 pub mod etcd;
+pub mod firewall;
 pub mod names;
 pub mod networkd;

@@ -124,6 +124,9 @@ pub struct NetworkFile {
     pub pod_subnet: String,
     /// The range that services get their addresses from.
     pub service_subnet: String,
+    /// Whether machines let in only what they need: nodes and pods of the cluster, and from elsewhere the ports of
+    /// discovery, joining, kubelet, node ports, and on control planes API server and etcd.
+    pub firewall: bool,
 }
 
 impl Default for NetworkFile {
@@ -135,6 +138,7 @@ impl Default for NetworkFile {
             fixed: None,
             pod_subnet: "10.244.0.0/16".into(),
             service_subnet: "10.96.0.0/12".into(),
+            firewall: true,
         }
     }
 }

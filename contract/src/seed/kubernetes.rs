@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ pub struct Kubernetes {
     pub leases: Leases,
     /// What the API server writes down.
     pub audit: Audit,
+    /// The ports that services of type NodePort get.
+    pub node_ports: RangeInclusive<u16>,
 }
 
 /// What the API server writes down of what it was asked.

@@ -603,3 +603,20 @@ fn arguments_that_contradict_the_rest_are_refused() {
         ],
     );
 }
+
+#[test]
+fn the_firewall_follows_the_range_of_node_ports() {
+    let parsed = |more: &str| parse("seed.yaml", &minimal(more)).unwrap();
+    let seed = parsed("");
+    assert_eq!(seed.kubernetes.node_ports, 30000..=32767);
+    assert!(seed.network.firewall);
+    assert!(!parsed("network: {firewall: false}\n").network.firewall);
+    let with = |range: &str| {
+        format!("kubernetes: {{apiServer: {{extraArgs: {{service-node-port-range: {range}}}}}}}\n")
+    };
+    assert_eq!(parsed(&with("80-443")).kubernetes.node_ports, 80..=443);
+    for bad in ["443-80", "0-80", "80", "1-70000", "a-b"] {
+        let message = format!("5: \"{bad}\" is not a range of ports");
+        check(&with(&format!("'{bad}'")), &[&message]);
+    }
+}

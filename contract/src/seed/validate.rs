@@ -215,6 +215,7 @@ impl Check<'_> {
             auto: auto?,
             pods: pods?,
             services: services?,
+            firewall: file.firewall,
         })
     }
 

@@ -408,6 +408,26 @@ fn the_documentation_knows_every_phase() {
 }
 
 #[test]
+fn a_machine_is_closed_before_it_has_a_network() {
+    let host = machine();
+    bring_all(&host).unwrap();
+    let effects = host.effects();
+    let at = |what: &str| effects.iter().position(|effect| effect.contains(what));
+    let closed = at("nft -f /run/seedbed/host.nft.loading").unwrap();
+    assert!(closed < at("start systemd-networkd.service").unwrap());
+    assert!(host.text("/run/seedbed/host.nft").unwrap().contains("6443"));
+}
+
+#[test]
+fn a_seed_may_leave_a_machine_open() {
+    let host = machine();
+    let seed = format!("{SEED}network: {{firewall: false}}\n");
+    host.put(contract::paths::EMBEDDED_SEED, seed);
+    bring_all(&host).unwrap();
+    assert_eq!(host.text("/run/seedbed/host.nft"), None);
+}
+
+#[test]
 fn a_second_run_has_no_effect() {
     let host = machine();
     bring_all(&host).unwrap();

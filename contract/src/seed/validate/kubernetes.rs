@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use super::{Check, is_host};
 use crate::seed::arguments;
 use crate::seed::kubernetes::{Component, Kubernetes, Leases};
 
+/// The API server's argument that the firewall follows.
+const NODE_PORTS: &str = "service-node-port-range";
 
 impl Check<'_> {
     pub(super) fn kubernetes(&mut self) -> Kubernetes {
@@ -32,11 +35,13 @@ impl Check<'_> {
                 self.argument(*component, name);
             }
         }
+        let node_ports = self.node_ports();
         Kubernetes {
             cert_sans: file.cert_sans.clone(),
             extra_args,
             leases: self.leases(),
             audit: file.audit,
+            node_ports,
         }
     }
 
@@ -50,6 +55,25 @@ impl Check<'_> {
         } else if let Some(refusal) = arguments::refusal(component, name) {
             let message = format!("--{name} of the {component} {}", refusal.reason);
             self.fault(&path, message, refusal.hint);
+        }
+    }
+
+    /// The API server's range if the seed names one, else Kubernetes' own.
+    fn node_ports(&mut self) -> RangeInclusive<u16> {
+        let args = &self.file.kubernetes.api_server.extra_args;
+        let Some(text) = args.get(NODE_PORTS) else {
+            return 30000..=32767;
+        };
+        let parts = text.split_once('-');
+        let range = parts.and_then(|(first, last)| Some(first.parse().ok()?..=last.parse().ok()?));
+        match range {
+            Some(range) if *range.start() > 0 && !range.is_empty() => range,
+            _ => {
+                let path = format!("kubernetes.apiServer.extraArgs.{NODE_PORTS}");
+                let message = format!("{text:?} is not a range of ports");
+                self.fault(&path, message, "write it as 30000-32767");
+                30000..=32767
+            }
         }
     }
 

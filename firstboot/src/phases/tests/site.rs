@@ -234,6 +234,8 @@ fn three_control_planes_and_two_workers() {
         );
         let unit = text(number, "/run/systemd/system/etcd.service");
         assert_eq!(unit.is_some(), seated);
+        let table = text(number, "/run/seedbed/host.nft").unwrap();
+        assert_eq!(table.contains("tcp dport 6443 accept"), seated);
     }
 }
 
