@@ -57,5 +57,13 @@ mod tests {
             .unwrap();
         assert_eq!(secret.len(), 32);
         assert!(secret.bytes().all(|byte| ALPHABET.contains(&byte)));
+        let plan = Plan {
+            machines: 5,
+            control_planes: 3,
+            memory_mib: 2048,
+        };
+        for text in [text, site("plant-7", &plan).unwrap()] {
+            contract::seed::parse("seed.yaml", &text).unwrap();
+        }
     }
 }
