@@ -419,12 +419,22 @@ fn a_machine_is_closed_before_it_has_a_network() {
 }
 
 #[test]
-fn a_seed_may_leave_a_machine_open() {
-    let host = machine();
-    let seed = format!("{SEED}network: {{firewall: false}}\n");
-    host.put(contract::paths::EMBEDDED_SEED, seed);
-    bring_all(&host).unwrap();
-    assert_eq!(host.text("/run/seedbed/host.nft"), None);
+fn a_seed_may_switch_off_firewall_and_audit_log() {
+    let places = ["/run/seedbed/host.nft", "/etc/kubernetes/audit/policy.yaml"];
+    for (more, there) in [
+        ("", true),
+        (
+            "network: {firewall: false}\nkubernetes: {audit: none}\n",
+            false,
+        ),
+    ] {
+        let host = machine();
+        host.put(contract::paths::EMBEDDED_SEED, format!("{SEED}{more}"));
+        bring_all(&host).unwrap();
+        for place in places {
+            assert_eq!(host.text(place).is_some(), there, "{place}");
+        }
+    }
 }
 
 #[test]
