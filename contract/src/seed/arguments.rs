@@ -41,6 +41,10 @@ const HEALTH: Refusal = Refusal {
     reason: "decides whether health checks are answered, which ask without a login",
     hint: AWAY,
 };
+const CHECKS: Refusal = Refusal {
+    reason: "moves its health checks away from where the machine asks for them",
+    hint: AWAY,
+};
 const SERVICES: Refusal = Refusal {
     reason: "is what network.serviceSubnet says",
     hint: "set network.serviceSubnet instead",
@@ -146,6 +150,7 @@ const LEADERS: &[(&[&str], Refusal)] = &[
         LEASES,
     ),
     (&["leader-elect"], ELECTION),
+    (&["authorization-always-allow-paths", "secure-port"], CHECKS),
 ];
 
 /// Why the component may not have this argument, if so.

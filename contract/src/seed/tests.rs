@@ -591,7 +591,7 @@ fn arguments_that_contradict_the_rest_are_refused() {
   scheduler:
     extraArgs:
       leader-elect: 'false'
-      cluster-cidr: 10.0.0.0/8
+      secure-port: '0'
 ",
         &[
             "6: --secure-port of the API server moves the API server away from where all machines look for it",
@@ -600,6 +600,7 @@ fn arguments_that_contradict_the_rest_are_refused() {
             "10: --leader-elect-retry-period of the controller manager is what kubernetes.leases says",
             "11: \"--v\" is not the name of an argument",
             "14: --leader-elect of the scheduler decides whether several of them work at once",
+            "15: --secure-port of the scheduler moves its health checks away from where the machine asks for them",
         ],
     );
 }
