@@ -120,7 +120,7 @@ systemd-boot: prerequisites
 
 # The validators of bills of materials are on PyPI alone: without it their test says SKIP, all others must run.
 .PHONY: unit
-unit: prerequisites containerd erofs-utils grub systemd-boot
+unit: prerequisites kube containerd erofs-utils grub systemd-boot
 	if scripts/validators.sh $(CACHE)/validators; then export SEEDBED_VALIDATORS=$(CACHE)/validators; \
 	else echo "SKIP validators_take_the_bills_of_materials: the validators cannot be installed from PyPI"; fi; \
 	SEEDBED_CONTAINERD=$(CACHE)/containerd/usr/bin SEEDBED_EROFS_UTILS=$(CACHE)/erofs-utils SEEDBED_GRUB=$(CACHE)/grub SEEDBED_SYSTEMD_BOOT=$(CACHE)/systemd-boot SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests

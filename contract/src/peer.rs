@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::peer::keys::EncryptionKey;
 use crate::secret::Secret;
 
 /// The Noise protocol that an operator's program speaks.
@@ -120,6 +121,8 @@ pub struct Authorities {
     pub etcd: Pair,
     /// The keys of service accounts' tokens.
     pub service_account: Pair,
+    /// What Secrets are encrypted with in etcd.
+    pub encryption: EncryptionKey,
 }
 
 /// The machine's answer.

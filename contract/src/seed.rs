@@ -3,9 +3,11 @@
 //! [`SeedFile`](file::SeedFile) is the file as written; [`parse`] is the only way to a [`Seed`], so every
 //! `Seed` makes sense. Where seeds are looked for is `firstboot`'s business.
 
+mod arguments;
 pub mod discovery;
 pub mod file;
 pub mod install;
+pub mod kubernetes;
 pub mod subnet;
 mod validate;
 
@@ -15,8 +17,8 @@ use crate::secret::Secret;
 use crate::seed::discovery::Discovery;
 use crate::seed::file::SeedFile;
 use crate::seed::install::Install;
+use crate::seed::kubernetes::Kubernetes;
 use crate::seed::subnet::{InterfaceAddress, Subnet};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -43,10 +45,8 @@ pub struct Seed {
     hostname: String,
     /// Timeouts of etcd.
     pub etcd: Etcd,
-    /// Further names and addresses of the API server's certificate.
-    pub cert_sans: Vec<String>,
-    /// Further arguments of the API server, by name without dashes.
-    pub api_server_args: BTreeMap<String, String>,
+    /// Settings of Kubernetes.
+    pub kubernetes: Kubernetes,
     /// NTP servers, by name or address.
     pub time_servers: Vec<String>,
     /// Whether and where the machine is to be installed.
@@ -77,6 +77,8 @@ pub struct Network {
     pub pods: Subnet,
     /// Where services get their addresses from.
     pub services: Subnet,
+    /// Whether machines let in only what they need.
+    pub firewall: bool,
 }
 
 /// How an interface is recognised.
@@ -164,7 +166,7 @@ impl Seed {
     pub fn explain(&self) -> String {
         let mut text = String::new();
         let mut line =
-            |key: &str, value: &dyn fmt::Display| text.push_str(&format!("{key:<24}{value}\n"));
+            |key: &str, value: &dyn fmt::Display| text.push_str(&format!("{key:<32}{value}\n"));
         line("cluster.name", &self.cluster.name);
         line("cluster.secret", &"[redacted]");
         if let Some(id) = &self.cluster.id {
@@ -196,18 +198,14 @@ impl Seed {
         }
         line("network.podSubnet", &self.network.pods);
         line("network.serviceSubnet", &self.network.services);
+        line("network.firewall", &self.network.firewall);
         line("discovery.multicast", &self.discovery.multicast);
         let peers = &self.discovery.peers;
         peers.iter().for_each(|peer| line("discovery.peers", peer));
         line("hostname", &self.hostname);
         line("etcd.heartbeat", &self.etcd.heartbeat_ms);
         line("etcd.election", &self.etcd.election_ms);
-        self.cert_sans
-            .iter()
-            .for_each(|san| line("kubernetes.certSANs", san));
-        for (name, value) in &self.api_server_args {
-            line("kubernetes.apiServer", &format_args!("--{name}={value}"));
-        }
+        self.kubernetes.explain(&mut line);
         self.time_servers
             .iter()
             .for_each(|server| line("time.servers", server));

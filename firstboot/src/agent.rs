@@ -1,5 +1,5 @@
 //! What goes on for as long as a machine is part of a cluster: routes to other machines' pods, and where API servers
-//! are. It begins before the machine is Ready, since pods need the routes.
+//! are, and which nodes the firewall lets in. It begins before the machine is Ready, since pods need the routes.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use crate::host::Host;
 use crate::ledger::{self, Identity, Role};
 use crate::neighbours;
 use crate::phase::Trouble;
+use crate::phases::firewall;
 use crate::pod_routes;
 
 /// Between two looks at the cluster's nodes.
@@ -62,7 +63,15 @@ fn look(host: &dyn Host, role: Role) -> Result<()> {
     }
     api_servers::tell(host, role)?;
     let identity: Identity = ledger::decided(host)?;
-    pod_routes::apply(host, &pod_routes::wanted(nodes, &identity.host_name))
+    let routed = pod_routes::apply(host, &pod_routes::wanted(nodes, &identity.host_name));
+    // A route that cannot be made keeps no node out.
+    firewall::follow(host, role, &addresses(nodes))?;
+    routed
+}
+
+/// The addresses of all nodes.
+fn addresses(nodes: &[Value]) -> Vec<IpAddr> {
+    nodes.iter().flat_map(pod_routes::addresses).collect()
 }
 
 /// The addresses of nodes that are marked as control planes.

@@ -5,6 +5,7 @@
 
 pub mod api_servers;
 pub mod assembly;
+pub mod audit;
 pub mod authorities;
 pub mod clock;
 pub mod cni;
@@ -12,6 +13,7 @@ pub mod control_plane;
 pub mod disks;
 pub mod etcd;
 pub mod etcd_certificates;
+pub mod firewall;
 pub mod identity;
 pub mod images;
 pub mod install;
@@ -37,6 +39,7 @@ use crate::phase::Phase;
 pub const COMMON: &[&dyn Phase] = &[
     &clock::Clock,
     &seed::SeedPhase,
+    &firewall::FirewallPhase,
     &network::Configuration,
     &store::Store,
     &install::Install,
@@ -57,6 +60,7 @@ pub const CERTAIN: &str = "assembly";
 
 /// A seat of the control plane: member of etcd, API server, controllers.
 pub const CONTROL_PLANE: &[&dyn Phase] = &[
+    &firewall::Ports,
     &authorities::AuthoritiesPhase,
     &api_servers::ApiServers,
     &etcd_certificates::EtcdCertificates,
@@ -65,6 +69,7 @@ pub const CONTROL_PLANE: &[&dyn Phase] = &[
     &kubeadm::Configuration,
     &kubeadm::Certificates,
     &kubeadm::Kubeconfigs,
+    &audit::AuditPhase,
     &kubeadm::ApiServer,
     &kubelet::Configuration,
     &queue::Queue,
@@ -86,6 +91,7 @@ pub const CONTROL_PLANE: &[&dyn Phase] = &[
 
 /// A machine that runs pods only.
 pub const WORKER: &[&dyn Phase] = &[
+    &firewall::Ports,
     &assembly::Founded,
     &join::JoinPhase,
     &api_servers::ApiServers,

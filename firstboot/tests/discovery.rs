@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests too.
 
+#[allow(dead_code)] // Other tests use other parts of it.
 #[path = "support/wire.rs"]
 mod wire;
 

@@ -19,8 +19,8 @@ pub fn text(cluster: &str) -> anyhow::Result<String> {
     ))
 }
 
-/// The text of a seed for several machines on a segment without any server. etcd's timeouts are those for emulated
-/// machines that share two processors.
+/// The text of a seed for several machines on a segment without any server. etcd's timeouts and the leases are those
+/// for emulated machines that share two processors.
 pub fn site(cluster: &str, plan: &Plan) -> anyhow::Result<String> {
     let Plan {
         machines,
@@ -28,6 +28,7 @@ pub fn site(cluster: &str, plan: &Plan) -> anyhow::Result<String> {
         ..
     } = plan;
     Ok(text(cluster)?
+        + "  leases: {duration: 60, renewDeadline: 40, retryPeriod: 8}\n"
         + &format!(
             "machines: {{expect: {machines}}}\ncontrolPlane: {{count: {control_planes}}}\n\
              network: {{interface: {INTERFACE}, dhcp: false}}\netcd: {{heartbeat: 1000, election: 10000}}\n"
@@ -72,5 +73,13 @@ mod tests {
             .unwrap();
         assert_eq!(secret.len(), 32);
         assert!(secret.bytes().all(|byte| ALPHABET.contains(&byte)));
+        let plan = Plan {
+            machines: 5,
+            control_planes: 3,
+            memory_mib: 2048,
+        };
+        for text in [text, site("plant-7", &plan).unwrap()] {
+            contract::seed::parse("seed.yaml", &text).unwrap();
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The keys by which machines know each other on the channel: X25519 (RFC 7748), drawn once per machine.
+//! The keys by which machines know each other on the channel: X25519 (RFC 7748), drawn once per machine. And the key
+//! that the control plane's machines hand each other, since its text is like theirs.
 
 use std::fmt;
 
@@ -24,6 +25,11 @@ pub struct KeyPair {
     /// What others know it by.
     pub public: PublicKey,
 }
+
+/// What the cluster's Secrets are encrypted with in etcd: 32 bytes for XSalsa20-Poly1305. `Debug` says `[redacted]`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EncryptionKey([u8; 32]);
 
 /// The text is no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +70,24 @@ impl PrivateKey {
     }
 }
 
+impl EncryptionKey {
+    /// The key of these bytes.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        EncryptionKey(bytes)
+    }
+
+    /// Its bytes. The name is long so that a reader of the code sees each place.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for EncryptionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
@@ -91,6 +115,20 @@ impl From<PublicKey> for String {
 impl From<PrivateKey> for String {
     fn from(key: PrivateKey) -> Self {
         digits(&key.0)
+    }
+}
+
+impl From<EncryptionKey> for String {
+    fn from(key: EncryptionKey) -> Self {
+        digits(&key.0)
+    }
+}
+
+impl TryFrom<String> for EncryptionKey {
+    type Error = BadKey;
+
+    fn try_from(text: String) -> Result<Self, BadKey> {
+        parse(&text).map(EncryptionKey)
     }
 }
 
@@ -144,6 +182,10 @@ mod tests {
             pair.private
         );
         assert_eq!(format!("{:?}", pair.private), "[redacted]");
+        let key = EncryptionKey::new([7; 32]);
+        let text = serde_json::to_string(&key).unwrap();
+        assert_eq!(serde_json::from_str::<EncryptionKey>(&text).unwrap(), key);
+        assert_eq!(format!("{key:?}"), "[redacted]");
         for bad in ["\"\"", "\"00\"", &format!("\"{}\"", "+0".repeat(32))] {
             assert!(serde_json::from_str::<PublicKey>(bad).is_err(), "{bad}");
         }

@@ -2,6 +2,7 @@
 //! default is stated here and nowhere else.
 
 use super::install::Bus;
+use super::kubernetes::Audit;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -123,6 +124,9 @@ pub struct NetworkFile {
     pub pod_subnet: String,
     /// The range that services get their addresses from.
     pub service_subnet: String,
+    /// Whether machines let in only what they need: nodes and pods of the cluster, and from elsewhere the ports of
+    /// discovery, joining, kubelet, node ports, and on control planes API server and etcd.
+    pub firewall: bool,
 }
 
 impl Default for NetworkFile {
@@ -134,6 +138,7 @@ impl Default for NetworkFile {
             fixed: None,
             pod_subnet: "10.244.0.0/16".into(),
             service_subnet: "10.96.0.0/12".into(),
+            firewall: true,
         }
     }
 }
@@ -202,15 +207,49 @@ pub struct KubernetesFile {
     #[serde(rename = "certSANs")]
     pub cert_sans: Vec<String>,
     /// Settings of the API server.
-    pub api_server: ApiServerFile,
+    pub api_server: ComponentFile,
+    /// Settings of the controller manager.
+    pub controller_manager: ComponentFile,
+    /// Settings of the scheduler.
+    pub scheduler: ComponentFile,
+    /// Leases of controller manager and scheduler, for machines or disks that are slow.
+    pub leases: LeasesFile,
+    /// What the API server writes down, in `/var/log/kubernetes/audit` on DATA.
+    pub audit: Audit,
 }
 
-/// Settings of the API server.
+/// Settings of a component of the control plane.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct ApiServerFile {
-    /// Further arguments, by name without leading dashes.
+pub struct ComponentFile {
+    /// Further arguments, by name without leading dashes. What contradicts the rest of the cluster is refused.
     pub extra_args: BTreeMap<String, String>,
+}
+
+/// Leases of controller manager and scheduler: which of several leads.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LeasesFile {
+    /// Seconds without a renewal after which another may lead; more than `renewDeadline`.
+    #[schemars(range(min = 2, max = 3600))]
+    pub duration: u32,
+    /// Seconds without a success after which the leader gives up and starts anew; more than 1.2 times
+    /// `retryPeriod`.
+    #[schemars(range(min = 1, max = 3600))]
+    pub renew_deadline: u32,
+    /// Seconds between two attempts to take a lease, or to renew it.
+    #[schemars(range(min = 1, max = 3600))]
+    pub retry_period: u32,
+}
+
+impl Default for LeasesFile {
+    fn default() -> Self {
+        LeasesFile {
+            duration: 15,
+            renew_deadline: 10,
+            retry_period: 2,
+        }
+    }
 }
 
 /// Where machines take the time from.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::seed::kubernetes::{Component, Leases};
 use proptest::prelude::*;
 
 const SECRET: &str = "abcdefghijklmnopqrstuvwxyz234567";
@@ -30,6 +31,11 @@ kubernetes:
   apiServer:
     extraArgs:
       enable-admission-plugins: NodeRestriction,AlwaysPullImages
+  controllerManager:
+    extraArgs: {node-monitor-grace-period: 1m}
+  scheduler: {extraArgs: {v: '2'}}
+  leases: {duration: 60, renewDeadline: 40, retryPeriod: 8}
+  audit: none
 time:
   servers: [ntp.plant.example]
 ";
@@ -99,17 +105,30 @@ fn every_setting_is_read() {
             election_ms: 5000
         }
     );
+    let args = |component| seed.kubernetes.args(component).collect::<Vec<_>>();
     assert_eq!(
-        seed.api_server_args["enable-admission-plugins"],
-        "NodeRestriction,AlwaysPullImages"
+        args(Component::ApiServer),
+        [(
+            "enable-admission-plugins",
+            "NodeRestriction,AlwaysPullImages"
+        )]
     );
+    assert_eq!(
+        args(Component::ControllerManager),
+        [("node-monitor-grace-period", "1m")]
+    );
+    assert_eq!(args(Component::Scheduler), [("v", "2")]);
+    assert_eq!(seed.kubernetes.leases.renew_deadline, 40);
     let explained = seed.explain();
     for text in [
-        "network.static.gateway  192.168.7.1",
+        "network.static.gateway          192.168.7.1",
         "--enable-admission-plugins=Node",
+        "kubernetes.scheduler            --v=2",
+        "kubernetes.leases.duration      60",
+        "kubernetes.audit                none",
         "ntp.plant.example",
-        "discovery.multicast     false",
-        "discovery.peers         fd00:9::/120",
+        "discovery.multicast             false",
+        "discovery.peers                 fd00:9::/120",
     ] {
         assert!(explained.contains(text), "{explained}");
     }
@@ -527,4 +546,78 @@ fn faults_of_discovery_are_all_found() {
         &format!("discovery: {{peers: [{}]}}\n", many.join(", ")),
         &["5: 257 peers are too many"],
     );
+}
+
+#[test]
+fn leases_are_those_that_kubernetes_takes() {
+    let leases = |more: &str| {
+        let text = minimal(&format!("kubernetes: {{leases: {{{more}}}}}\n"));
+        parse("seed.yaml", &text).map(|seed| seed.kubernetes.leases)
+    };
+    let defaults = Leases {
+        duration: 15,
+        renew_deadline: 10,
+        retry_period: 2,
+    };
+    assert_eq!(leases(""), Ok(defaults));
+    assert!(leases("duration: 3, renewDeadline: 2, retryPeriod: 1").is_ok());
+    check(
+        "kubernetes:
+  leases:
+    duration: 10
+    retryPeriod: 10
+",
+        &[
+            "6: 10 s leave no time for a second attempt after 10 s, to which a fifth may be added",
+            "7: a lease of 10 s ends before its renewal is given up after 10 s",
+        ],
+    );
+    // 1.2 times 5 is 6, and that is not enough.
+    assert!(leases("renewDeadline: 6, retryPeriod: 5").is_err());
+    assert!(leases("renewDeadline: 7, retryPeriod: 5").is_ok());
+    assert!(leases("duration: 4000").is_err());
+}
+
+#[test]
+fn arguments_that_contradict_the_rest_are_refused() {
+    check(
+        "kubernetes:
+  apiServer: {extraArgs: {secure-port: '443', audit-policy-file: /x, audit-log-maxage: '3'}}
+  controllerManager:
+    extraArgs:
+      cluster-cidr: 10.0.0.0/8
+      leader-elect-retry-period: 5s
+      --v: '2'
+  scheduler:
+    extraArgs:
+      leader-elect: 'false'
+      secure-port: '0'
+",
+        &[
+            "6: --secure-port of the API server moves the API server away from where all machines look for it",
+            "6: --audit-policy-file of the API server is what kubernetes.audit says",
+            "9: --cluster-cidr of the controller manager is what network.podSubnet says",
+            "10: --leader-elect-retry-period of the controller manager is what kubernetes.leases says",
+            "11: \"--v\" is not the name of an argument",
+            "14: --leader-elect of the scheduler decides whether several of them work at once",
+            "15: --secure-port of the scheduler moves its health checks away from where the machine asks for them",
+        ],
+    );
+}
+
+#[test]
+fn the_firewall_follows_the_range_of_node_ports() {
+    let parsed = |more: &str| parse("seed.yaml", &minimal(more)).unwrap();
+    let seed = parsed("");
+    assert_eq!(seed.kubernetes.node_ports, 30000..=32767);
+    assert!(seed.network.firewall);
+    assert!(!parsed("network: {firewall: false}\n").network.firewall);
+    let with = |range: &str| {
+        format!("kubernetes: {{apiServer: {{extraArgs: {{service-node-port-range: {range}}}}}}}\n")
+    };
+    assert_eq!(parsed(&with("80-443")).kubernetes.node_ports, 80..=443);
+    for bad in ["443-80", "0-80", "80", "1-70000", "a-b"] {
+        let message = format!("5: \"{bad}\" is not a range of ports");
+        check(&with(&format!("'{bad}'")), &[&message]);
+    }
 }

@@ -1,5 +1,7 @@
 //! What the schema cannot say of a seed: every value read into its type, and held against the others.
 
+mod kubernetes;
+
 use crate::document::{Document, Fault, Faults};
 use crate::guid::Guid;
 use crate::secret::Secret;
@@ -56,7 +58,7 @@ impl Check<'_> {
         let discovery = self.discovery();
         self.hostname();
         let etcd = self.etcd();
-        self.kubernetes();
+        let kubernetes = self.kubernetes();
         self.time();
         let install = self.install();
         Some(Seed {
@@ -67,8 +69,7 @@ impl Check<'_> {
             discovery,
             hostname: self.file.hostname.clone(),
             etcd,
-            cert_sans: self.file.kubernetes.cert_sans.clone(),
-            api_server_args: self.file.kubernetes.api_server.extra_args.clone(),
+            kubernetes,
             time_servers: self.file.time.servers.clone(),
             install: install?,
         })
@@ -214,6 +215,7 @@ impl Check<'_> {
             auto: auto?,
             pods: pods?,
             services: services?,
+            firewall: file.firewall,
         })
     }
 
@@ -428,29 +430,6 @@ impl Check<'_> {
         Etcd {
             heartbeat_ms: heartbeat,
             election_ms: election,
-        }
-    }
-
-    fn kubernetes(&mut self) {
-        for (i, san) in self.file.kubernetes.cert_sans.iter().enumerate() {
-            let name = san.strip_prefix("*.").unwrap_or(san);
-            if san.parse::<IpAddr>().is_err() && !is_host(name) {
-                let message = format!("{san:?} is neither a DNS name nor an IP address");
-                let hint = "write it without scheme, port or path";
-                self.fault(&format!("kubernetes.certSANs[{i}]"), message, hint);
-            }
-        }
-        for name in self.file.kubernetes.api_server.extra_args.keys() {
-            let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            if name.is_empty() || name.starts_with('-') || !name.chars().all(known) {
-                let path = format!("kubernetes.apiServer.extraArgs.{name}");
-                let message = format!("{name:?} is not the name of an argument");
-                self.fault(
-                    &path,
-                    message,
-                    "write it without leading dashes, such as audit-log-maxage",
-                );
-            }
         }
     }
 

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use contract::seed::kubernetes::{Audit, Component, Kubernetes};
 use serde_json::{Value, json};
 
 use crate::facts::Facts;
 use crate::ledger::Role;
 use crate::pki::PKI;
 use crate::render::etcd::PKI as ETCD_PKI;
+use crate::render::{audit, encryption};
 
 /// A folder that does not exist.
 const NOWHERE: &str = "/run/seedbed/no-certificates";
@@ -108,7 +110,7 @@ fn init(facts: &Facts, api: Api) -> Value {
         "nodeRegistration": {
             "name": facts.identity.host_name,
             "criSocket": if api.socket_is_url { format!("unix://{socket}") } else { socket.to_owned() },
-            "kubeletExtraArgs": args(api, &BTreeMap::from([("node-ip", address.as_str())])),
+            "kubeletExtraArgs": args(api, &Args::from([("node-ip", address.clone())])),
         },
     });
     // Where there are no workers, control planes run all pods; elsewhere kubeadm gives them its taint.
@@ -121,13 +123,6 @@ fn init(facts: &Facts, api: Api) -> Value {
 
 fn cluster(facts: &Facts, api: Api) -> Value {
     let seed = &facts.seed;
-    let mut server = BTreeMap::from([(
-        "enable-admission-plugins",
-        "NodeRestriction,AlwaysPullImages",
-    )]);
-    for (name, value) in &seed.api_server_args {
-        server.insert(name, value);
-    }
     let mut document = json!({
         "apiVersion": format!("kubeadm.k8s.io/{}", api.version),
         "kind": "ClusterConfiguration",
@@ -148,7 +143,15 @@ fn cluster(facts: &Facts, api: Api) -> Value {
                 "keyFile": "/etc/kubernetes/pki/apiserver-etcd-client.key",
             },
         },
-        "apiServer": { "certSANs": sans(facts), "extraArgs": args(api, &server) },
+        "apiServer": {
+            "certSANs": sans(facts),
+            "extraArgs": args(api, &server(&seed.kubernetes)),
+            "extraVolumes": volumes(&seed.kubernetes),
+        },
+        "controllerManager": {
+            "extraArgs": args(api, &elected(&seed.kubernetes, Component::ControllerManager)),
+        },
+        "scheduler": { "extraArgs": args(api, &elected(&seed.kubernetes, Component::Scheduler)) },
     });
     if facts.birth.role() == Some(Role::Worker) {
         // Where there is an authority without its key, kubeadm wants the API server's certificate to be there, too.
@@ -161,6 +164,75 @@ fn cluster(facts: &Facts, api: Api) -> Value {
     document
 }
 
+/// Arguments by name.
+type Args<'a> = BTreeMap<&'a str, String>;
+
+/// The API server's arguments.
+fn server(settings: &Kubernetes) -> Args<'_> {
+    let mut args = Args::new();
+    let mut set = |name, value: &str| args.insert(name, value.to_owned());
+    set(
+        "enable-admission-plugins",
+        "NodeRestriction,AlwaysPullImages",
+    );
+    set("encryption-provider-config", encryption::CONFIG);
+    if settings.audit == Audit::Default {
+        set("audit-policy-file", audit::POLICY);
+        set("audit-log-path", audit::LOG);
+        for (name, value) in audit::ROTATION {
+            set(name, value);
+        }
+    }
+    further(&mut args, settings, Component::ApiServer);
+    args
+}
+
+/// What the API server sees of the machine, beside its certificates.
+fn volumes(settings: &Kubernetes) -> Vec<Value> {
+    let volume = |name: &str, folder: &str, read_only: bool| {
+        json!({
+            "name": name,
+            "hostPath": folder,
+            "mountPath": folder,
+            "readOnly": read_only,
+            "pathType": "Directory",
+        })
+    };
+    let mut volumes = vec![volume("encryption", encryption::FOLDER, true)];
+    if settings.audit == Audit::Default {
+        volumes.push(volume("audit-policy", audit::FOLDER, true));
+        volumes.push(volume("audit-log", audit::LOG_FOLDER, false));
+    }
+    volumes
+}
+
+/// The arguments of a component of which one leads.
+fn elected(settings: &Kubernetes, component: Component) -> Args<'_> {
+    let leases = settings.leases;
+    let mut args = Args::from([
+        (
+            "leader-elect-lease-duration",
+            format!("{}s", leases.duration),
+        ),
+        (
+            "leader-elect-renew-deadline",
+            format!("{}s", leases.renew_deadline),
+        ),
+        (
+            "leader-elect-retry-period",
+            format!("{}s", leases.retry_period),
+        ),
+    ]);
+    further(&mut args, settings, component);
+    args
+}
+
+/// What the seed adds, and what of ours it replaces.
+fn further<'a>(args: &mut Args<'a>, settings: &'a Kubernetes, component: Component) {
+    let own = settings.args(component);
+    args.extend(own.map(|(name, value)| (name, value.to_owned())));
+}
+
 /// Each name once, in a fixed order.
 fn sans(facts: &Facts) -> Vec<String> {
     let mut sans = vec![
@@ -170,7 +242,7 @@ fn sans(facts: &Facts) -> Vec<String> {
         facts.address.address.to_string(),
         facts.identity.host_name.clone(),
     ];
-    for san in &facts.seed.cert_sans {
+    for san in &facts.seed.kubernetes.cert_sans {
         if !sans.contains(san) {
             sans.push(san.clone());
         }
@@ -178,7 +250,7 @@ fn sans(facts: &Facts) -> Vec<String> {
     sans
 }
 
-fn args(api: Api, args: &BTreeMap<&str, &str>) -> Value {
+fn args(api: Api, args: &Args<'_>) -> Value {
     match api.args_are_list {
         false => json!(args),
         true => args
@@ -238,6 +310,46 @@ mod tests {
     #[test]
     fn the_file_for_v1_20() {
         insta::assert_snapshot!(render(&facts("v1.20.2")).unwrap());
+    }
+
+    #[test]
+    fn what_the_seed_adds_is_in_the_arguments() {
+        let mut facts = facts("v1.20.2");
+        let more = "kubernetes:
+  audit: none
+  apiServer: {extraArgs: {enable-admission-plugins: NodeRestriction}}
+  controllerManager: {extraArgs: {v: '3'}}
+  leases: {duration: 60, renewDeadline: 40, retryPeriod: 8}
+";
+        let text = format!("{}{more}", crate::phases::tests::SEED);
+        facts.seed = contract::seed::parse("seed.yaml", &text).unwrap();
+        let text = render(&facts).unwrap();
+        let document = text.split("---\n").nth(1).unwrap();
+        let document: serde_json::Value = serde_json::from_str(document).unwrap();
+        assert_eq!(
+            document["apiServer"]["extraArgs"]["enable-admission-plugins"],
+            "NodeRestriction"
+        );
+        let leases = serde_json::json!({
+            "leader-elect-lease-duration": "60s",
+            "leader-elect-renew-deadline": "40s",
+            "leader-elect-retry-period": "8s",
+        });
+        assert_eq!(document["scheduler"]["extraArgs"], leases);
+        assert_eq!(
+            document["apiServer"]["extraVolumes"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
+        assert_eq!(
+            document["apiServer"]["extraArgs"].get("audit-log-path"),
+            None
+        );
+        let manager = &document["controllerManager"]["extraArgs"];
+        assert_eq!(manager["v"], "3");
+        assert_eq!(manager["leader-elect-lease-duration"], "60s");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Authorities: what every machine of the control plane has, and no other.
 //!
 //! Before: the machine has a seat. After: the cluster's authority, the aggregation layer's, etcd's, and the keys
-//! of service accounts are in `/etc/kubernetes/pki`. One machine makes them; the others ask a machine that has
-//! them, over the peers' channel. They are never made again once the cluster is founded.
+//! of service accounts are in `/etc/kubernetes/pki`, and the key of the cluster's Secrets is beside it. One machine
+//! makes them; the others ask a machine that has them, over the peers' channel. They are never made again once the
+//! cluster is founded.
 
 use anyhow::{Result, anyhow};
+use contract::peer::keys::EncryptionKey;
 use contract::peer::{Authorities, Pair, Request, Response};
 
 use crate::birth::{self, Birth};
@@ -13,6 +15,7 @@ use crate::ledger::{self, EtcdMember};
 use crate::neighbours;
 use crate::phase::{Outcome, Phase, State, Trouble};
 use crate::pki::{self, PKI};
+use crate::render::encryption;
 
 const SERVICE_ACCOUNT: &str = "sa";
 
@@ -36,7 +39,9 @@ impl Phase for AuthoritiesPhase {
         match ledger::read::<EtcdMember>(host)? {
             None => Ok(State::Absent),
             Some(_) => Err(Trouble::Permanent(anyhow!(
-                "an authority below {PKI} is missing or damaged, and etcd was founded with it; restore STATE"
+                "an authority below {PKI}, or the key in {}, is missing or damaged, and etcd was founded with it; \
+                 restore STATE",
+                encryption::CONFIG
             ))),
         }
     }
@@ -55,18 +60,20 @@ impl Phase for AuthoritiesPhase {
         ] {
             pki::write(host, &format!("{PKI}/{path}"), pair)?;
         }
-        Ok(write_service_account(host, &authorities.service_account)?)
+        write_service_account(host, &authorities.service_account)?;
+        Ok(write_encryption(host, &authorities.encryption)?)
     }
 }
 
 /// All of them, if all are there and whole.
 pub fn read(host: &dyn Host) -> Result<Option<Authorities>> {
     let pair = |path: &str| pki::read(host, &format!("{PKI}/{path}"));
-    let (Some(kubernetes), Some(front_proxy), Some(etcd), Some(service_account)) = (
+    let (Some(kubernetes), Some(front_proxy), Some(etcd), Some(service_account), Some(encryption)) = (
         pair("ca")?,
         pair("front-proxy-ca")?,
         pair("etcd/ca")?,
         service_account(host)?,
+        encryption(host)?,
     ) else {
         return Ok(None);
     };
@@ -75,6 +82,7 @@ pub fn read(host: &dyn Host) -> Result<Option<Authorities>> {
         front_proxy,
         etcd,
         service_account,
+        encryption,
     }))
 }
 
@@ -90,10 +98,16 @@ fn make(host: &dyn Host) -> Result<()> {
             pki::write(host, &path, &pki::authority(name, pki::now(host)?)?)?;
         }
     }
-    match service_account(host)? {
-        Some(_) => Ok(()),
-        None => write_service_account(host, &pki::keys()?),
+    if service_account(host)?.is_none() {
+        write_service_account(host, &pki::keys()?)?;
     }
+    if encryption(host)?.is_none() {
+        let halves = [host.random()?, host.random()?];
+        let mut key = [0; 32];
+        key.copy_from_slice(halves.as_flattened());
+        write_encryption(host, &EncryptionKey::new(key))?;
+    }
+    Ok(())
 }
 
 fn fetch(host: &dyn Host, birth: &Birth) -> Outcome<Authorities> {
@@ -128,4 +142,15 @@ fn write_service_account(host: &dyn Host, pair: &Pair) -> Result<()> {
     let path = |kind: &str| format!("{PKI}/{SERVICE_ACCOUNT}.{kind}");
     host.write(&path("key"), 0o600, pair.key.as_bytes())?;
     host.write(&path("pub"), 0o644, pair.public.as_bytes())
+}
+
+fn encryption(host: &dyn Host) -> Result<Option<EncryptionKey>> {
+    let text = host.read_text(encryption::CONFIG)?;
+    Ok(text.and_then(|text| encryption::key(&text)))
+}
+
+fn write_encryption(host: &dyn Host, key: &EncryptionKey) -> Result<()> {
+    host.create_dir(encryption::FOLDER, 0o700)?;
+    let text = encryption::configuration(key);
+    host.write(encryption::CONFIG, 0o600, text.as_bytes())
 }

@@ -159,7 +159,7 @@ impl Phase for ApiServer {
 
     fn after(&self) -> &'static [&'static str] {
         // An API server that does not reach etcd gives up and is started again later and later.
-        &["kubeconfigs"]
+        &["kubeconfigs", "audit"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {

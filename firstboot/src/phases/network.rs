@@ -46,7 +46,8 @@ impl Phase for Configuration {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["seed"]
+        // No address comes to a machine that is open.
+        &["seed", "firewall"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {

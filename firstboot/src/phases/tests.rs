@@ -399,6 +399,36 @@ fn the_documentation_knows_every_phase() {
 }
 
 #[test]
+fn a_machine_is_closed_before_it_has_a_network() {
+    let host = machine();
+    bring_all(&host).unwrap();
+    let effects = host.effects();
+    let at = |what: &str| effects.iter().position(|effect| effect.contains(what));
+    let closed = at("nft -f /run/seedbed/host.nft.loading").unwrap();
+    assert!(closed < at("start systemd-networkd.service").unwrap());
+    assert!(host.text("/run/seedbed/host.nft").unwrap().contains("6443"));
+}
+
+#[test]
+fn a_seed_may_switch_off_firewall_and_audit_log() {
+    let places = ["/run/seedbed/host.nft", "/etc/kubernetes/audit/policy.yaml"];
+    for (more, there) in [
+        ("", true),
+        (
+            "network: {firewall: false}\nkubernetes: {audit: none}\n",
+            false,
+        ),
+    ] {
+        let host = machine();
+        host.put(contract::paths::EMBEDDED_SEED, format!("{SEED}{more}"));
+        bring_all(&host).unwrap();
+        for place in places {
+            assert_eq!(host.text(place).is_some(), there, "{place}");
+        }
+    }
+}
+
+#[test]
 fn a_second_run_has_no_effect() {
     let host = machine();
     bring_all(&host).unwrap();

@@ -67,6 +67,11 @@ impl Wires {
         command
     }
 
+    /// The file by which the namespace of machine `n` is entered.
+    pub(crate) fn namespace(&self, n: usize) -> std::path::PathBuf {
+        std::path::Path::new("/run/netns").join(&self.machines[n - 1])
+    }
+
     /// Takes the cable of machine `n` out, or puts it in.
     pub(crate) fn cable(&self, n: usize, state: &str) {
         ip_in(&self.hub, &format!("link set port{n} {state}"));

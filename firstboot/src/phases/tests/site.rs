@@ -4,7 +4,9 @@ use super::*;
 use crate::host::Call;
 use crate::neighbours::{NEIGHBOURS, Neighbour};
 use crate::peers::answer::answer;
+use crate::render::encryption;
 use contract::peer::channel::Caller;
+use contract::peer::keys::EncryptionKey;
 use contract::peer::{EtcdMember, Join, Request, Response};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -232,7 +234,40 @@ fn three_control_planes_and_two_workers() {
         );
         let unit = text(number, "/run/systemd/system/etcd.service");
         assert_eq!(unit.is_some(), seated);
+        let table = text(number, "/run/seedbed/host.nft").unwrap();
+        assert_eq!(table.contains("tcp dport 6443 accept"), seated);
     }
+}
+
+#[test]
+fn the_control_plane_encrypts_with_one_key_that_no_worker_has() {
+    let site = Site::new(4, 3);
+    // The founding machine had drawn this one before its power was cut.
+    let drawn = EncryptionKey::new([42; 32]);
+    site.hosts[0].put(encryption::CONFIG, encryption::configuration(&drawn));
+    site.bring().unwrap();
+    for (number, host) in site.hosts.iter().enumerate() {
+        let text = host.text(encryption::CONFIG);
+        let key = text.and_then(|text| encryption::key(&text));
+        assert_eq!(key, (number < 3).then(|| drawn.clone()), "{number}");
+        for effect in host.effects() {
+            assert!(!effect.contains("KioqKioq"), "{effect}");
+        }
+    }
+    let told = answer(
+        &*site.hosts[0],
+        Caller::Machine(
+            ledger::decided::<ChannelKey>(&*site.hosts[1])
+                .unwrap()
+                .public,
+        ),
+        &Request::Authorities,
+    );
+    assert!(matches!(&told, Response::Authorities(all) if all.encryption == drawn));
+    assert_eq!(format!("{told:?}"), "Authorities([redacted])");
+    site.hosts[1].put(encryption::CONFIG, "{}");
+    let lost = crate::phases::authorities::AuthoritiesPhase.observe(&*site.hosts[1]);
+    assert!(matches!(lost, Err(Trouble::Permanent(_))), "{lost:?}");
 }
 
 #[test]
