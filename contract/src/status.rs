@@ -281,10 +281,7 @@ impl Status {
             }
             None => false,
         };
-        self.state == Overall::Ready
-            && health.api_server.is_good()
-            && health.node.is_good()
-            && etcd
+        self.state == Overall::Ready && health.api_server.is_good() && health.node.is_good() && etcd
     }
 
     /// The phases that it works at or waits for, what is worst first.

@@ -1,5 +1,5 @@
-//! What goes on for as long as a machine is part of a cluster: routes to other machines' pods, and where API servers
-//! are. It begins before the machine is Ready, since pods need the routes.
+//! What goes on for as long as a machine is part of a cluster: routes to other machines' pods, where API servers are,
+//! and what is told of the nodes. It begins before the machine is Ready, since pods need the routes.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::birth;
 use crate::host::Host;
 use crate::ledger::{self, Identity, Role};
 use crate::neighbours;
+use crate::nodes;
 use crate::phase::Trouble;
 use crate::pod_routes;
 
@@ -49,6 +50,7 @@ fn look(host: &dyn Host, role: Role) -> Result<()> {
             known.extend(seats(host)?);
             api_servers::keep(host, &known)?;
             api_servers::tell(host, role)?;
+            nodes::fail(host, &trouble.to_string())?;
             return match trouble {
                 Trouble::Waiting(_) => Ok(()),
                 Trouble::Transient(error) | Trouble::Permanent(error) => Err(error),
@@ -56,6 +58,7 @@ fn look(host: &dyn Host, role: Role) -> Result<()> {
         }
     };
     let nodes = pod_routes::list(&nodes["items"]);
+    nodes::keep(host, nodes)?;
     let servers = control_planes(nodes);
     if !servers.is_empty() {
         api_servers::keep(host, &servers)?;

@@ -21,6 +21,7 @@ pub mod kubeadm;
 pub mod ledger;
 pub mod machine;
 pub mod neighbours;
+pub mod nodes;
 pub mod peers;
 pub mod phase;
 pub mod phases;
