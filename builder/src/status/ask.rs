@@ -98,7 +98,9 @@ fn ask(address: &str, secret: &Secret, patience: Duration) -> Result<Told, Strin
                 serde_json::from_value(plain_document(serde_json::from_str(text)?))
             };
             let status = read().map_err(|error| {
-                format!("its status has another form ({error}); do both sides have the same version?")
+                format!(
+                    "its status has another form ({error}); do both sides have the same version?"
+                )
             })?;
             let skew = status.clock.and_then(|clock| skew(&exchange, clock));
             Ok(Told::Status {
@@ -123,7 +125,12 @@ fn skew(exchange: &Exchange, clock: Clock) -> Option<i64> {
     );
     let there = i64::try_from(clock.received).ok()?;
     let back = i64::try_from(clock.sent).ok()?;
-    Some(there.checked_sub(sent)?.checked_add(back.checked_sub(received)?)? / 2)
+    Some(
+        there
+            .checked_sub(sent)?
+            .checked_add(back.checked_sub(received)?)?
+            / 2,
+    )
 }
 
 #[cfg(test)]

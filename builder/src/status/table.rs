@@ -310,9 +310,9 @@ fn wrap(remark: &str) -> String {
     const NEXT: &str = "      ";
     let mut lines = vec![String::from(FIRST)];
     for word in remark.split_whitespace() {
-        let full = lines.last().is_some_and(|line| {
-            !line.trim().is_empty() && length(line) + 1 + length(word) > WIDTH
-        });
+        let full = lines
+            .last()
+            .is_some_and(|line| !line.trim().is_empty() && length(line) + 1 + length(word) > WIDTH);
         if full {
             lines.push(String::from(NEXT));
         }
