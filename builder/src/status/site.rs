@@ -69,23 +69,24 @@ impl Site {
         let mut silent: Vec<Machine> = Vec::new();
         let mut known = before;
         for Answer { target, told } in answers {
+            let at = place(&target.address);
             match told {
                 Ok(Told::Status { status, skew }) => {
                     known.extend(status.machines.iter().cloned());
                     machines.push(Machine {
                         host_name: status.host_name.clone().or(target.host_name),
-                        address: status.address.clone().or(Some(target.address)),
+                        address: Some(status.address.clone().unwrap_or(at)),
                         standing: Standing::Told { status, skew },
                     });
                 }
                 Ok(Told::Early(why)) => machines.push(Machine {
                     host_name: target.host_name,
-                    address: Some(target.address),
+                    address: Some(at),
                     standing: Standing::Early(why),
                 }),
                 Err(why) => silent.push(Machine {
                     host_name: target.host_name,
-                    address: Some(target.address),
+                    address: Some(at),
                     standing: Standing::Silent(why),
                 }),
             }
@@ -150,17 +151,23 @@ impl Site {
         )
     }
 
-    /// A member that is healthy proves a quorum. Who leads, says the newest term.
+    /// A member with a vote that is healthy proves a quorum. Who leads, says the newest term.
     fn etcd(&self) -> String {
         let all = || self.machines.iter().filter_map(Machine::status);
-        let checks: Vec<&Check> = all()
-            .filter_map(|status| status.health.as_ref()?.etcd.as_ref())
+        let checks: Vec<(bool, &Check)> = all()
+            .filter_map(|status| {
+                let votes = status.etcd.as_ref().is_some_and(|etcd| !etcd.learner);
+                Some((votes, status.health.as_ref()?.etcd.as_ref()?))
+            })
             .collect();
         if checks.is_empty() {
             return String::from("nothing is known of etcd");
         }
-        if !checks.iter().any(|check| check.is_good()) {
-            return String::from("etcd has no quorum");
+        if !checks
+            .iter()
+            .any(|(votes, check)| *votes && check.is_good())
+        {
+            return String::from("etcd shows no quorum");
         }
         let names: BTreeMap<&str, &str> = all()
             .filter_map(|status| {
@@ -201,7 +208,7 @@ fn add_silent(machines: &mut Vec<Machine>, silent: Machine) {
     }
 }
 
-/// An address as it is compared: without the channel's own port.
+/// An address as it is compared and shown: without the channel's own port.
 pub fn place(address: &str) -> String {
     if let Ok(socket) = address.parse::<SocketAddr>()
         && socket.port() == PEER

@@ -38,7 +38,11 @@ pub fn render(site: &Site) -> String {
         text += &parts(site);
         text.push('\n');
     }
-    text += &site.summary();
+    let summary = site.summary();
+    text += &match length(&summary) > WIDTH {
+        true => summary.replace("; ", ";\n"),
+        false => summary,
+    };
     text.push('\n');
     text
 }
@@ -48,7 +52,7 @@ fn machines(site: &Site) -> String {
     let titles = [
         Column::new("MACHINE", 12),
         Column::new("ROLE", 13),
-        Column::new("ADDRESS", 18),
+        Column::new("ADDRESS", 24),
         Column::new("KUBERNETES", 10),
         Column::new("IMAGE", 6),
         Column::new("LOCK", DIGEST),
@@ -110,7 +114,8 @@ fn remarks(machine: &Machine) -> Vec<String> {
     let current = status.current();
     let mut remarks: Vec<String> = current.iter().take(PHASES).map(|one| phase(one)).collect();
     if let Some(more) = current.len().checked_sub(PHASES).filter(|more| *more > 0) {
-        remarks.push(format!("and {more} more phases"));
+        let phases = if more == 1 { "phase" } else { "phases" };
+        remarks.push(format!("and {more} more {phases}"));
     }
     remarks.extend(unhealthy(status));
     if let Some(kubelet) = &status.kubelet
@@ -127,6 +132,7 @@ fn remarks(machine: &Machine) -> Vec<String> {
                 certificate.path,
                 days.unsigned_abs()
             ),
+            0 => format!("certificate {} ends within a day", certificate.path),
             days => format!("certificate {} ends in {days} days", certificate.path),
         });
     }
@@ -139,15 +145,16 @@ fn remarks(machine: &Machine) -> Vec<String> {
 }
 
 fn phase(phase: &PhaseStatus) -> String {
-    let verb = match phase.state {
-        Progress::Failed => "failed at",
-        Progress::Retrying => "tries again",
-        Progress::Waiting => "waits at",
-        Progress::Working | Progress::Pending | Progress::Done => "works at",
+    let name = &phase.name;
+    let what = match phase.state {
+        Progress::Failed => format!("failed at {name}"),
+        Progress::Retrying => format!("tries {name} again"),
+        Progress::Waiting => format!("waits at {name}"),
+        Progress::Working | Progress::Pending | Progress::Done => format!("works at {name}"),
     };
     match &phase.why {
-        Some(why) => format!("{verb} {}: {why}", phase.name),
-        None => format!("{verb} {}", phase.name),
+        Some(why) => format!("{what}: {why}"),
+        None => what,
     }
 }
 

@@ -86,7 +86,23 @@ fn a_site_that_is_ready() {
         told(control_plane(1), 20),
         told(control_plane(3), 0),
     ];
-    check(answers, 3, "");
+    check(
+        answers,
+        3,
+        "\
+MACHINE           ROLE           ADDRESS       KUBERNETES  IMAGE       LOCK      SLOT  STATE
+plant-7-1a2b3c41  control-plane  192.168.7.10  v1.31.4     kubernetes  01234567  A     ready
+plant-7-1a2b3c42  control-plane  192.168.7.11  v1.31.4     kubernetes  01234567  A     ready
+plant-7-1a2b3c43  control-plane  192.168.7.12  v1.31.4     kubernetes  01234567  A     ready
+
+MACHINE           API  NODE  ETCD  RAFT      INDEX  CLOCK   CERTIFICATE THAT ENDS FIRST
+plant-7-1a2b3c41  ok   ok    ok    leader    4712   +0.0 s  364 d  pki/apiserver.crt
+plant-7-1a2b3c42  ok   ok    ok    follower  4713   -0.1 s  364 d  pki/apiserver.crt
+plant-7-1a2b3c43  ok   ok    ok    follower  4714   +0.0 s  364 d  pki/apiserver.crt
+
+3 of 3 machines Ready; etcd has quorum, leader plant-7-1a2b3c41
+",
+    );
 }
 
 #[test]
@@ -169,7 +185,39 @@ fn a_site_in_trouble() {
         silent,
         early,
     ];
-    check(answers, 6, "");
+    check(
+        answers,
+        6,
+        "\
+MACHINE           ROLE           ADDRESS       KUBERNETES  IMAGE       LOCK      SLOT  STATE
+plant-7-aa        control-plane  192.168.7.10  v1.31.4     kubernetes  01234567  A     waiting
+    tries controllers again: running /usr/bin/kubeadm init phase control-plane controller-manager
+      --config /run/seedbed/kubeadm.yaml: it ended with exit status: 1: couldn't read the
+      certificate
+    works at kubelet
+    waits at etcd-health: etcd is not healthy yet
+    and 1 more phase
+plant-7-bb        control-plane  192.168.7.11  v1.31.4     kubernetes  01234567  A     unhealthy
+    node: container runtime is down
+    etcd: it has no vote yet
+    kubelet is v1.30.1
+    certificate /var/lib/kubelet/pki/kubelet-client-current.pem ended 3 days ago
+    its clock is 75.0 s ahead of this computer's
+plant-7-1a2b3c43  worker         192.168.7.12  v1.31.4     kubernetes  01234567  A     ready
+    its clock is 3 d behind this computer's
+-                 -              192.168.7.77  -           -           -         -     starting
+    has nothing to tell yet: the machine has just been started
+plant-7-dd        -              192.168.7.13  -           -           -         -     silent
+    does not answer: no answer within 5 s
+
+MACHINE           API  NODE  ETCD  RAFT     INDEX  CLOCK    CERTIFICATE THAT ENDS FIRST
+plant-7-aa        no   ?     no    -        -      +0.0 s   364 d  pki/apiserver.crt
+plant-7-bb        ok   no    ok    learner  4713   +75.0 s  -3 d  kubelet/pki/kubelet-client-curren…
+plant-7-1a2b3c43  ok   ok    -     -        -      -3 d     364 d  pki/apiserver.crt
+
+1 of 6 machines Ready, 1 not heard of; etcd shows no quorum
+",
+    );
 }
 
 #[test]
@@ -186,7 +234,24 @@ fn long_names_fit() {
         not_after: 0,
         days_left: 0,
     });
-    check(vec![told(long, 1)], 1, "");
+    check(
+        vec![told(long, 1)],
+        1,
+        "\
+MACHINE        ROLE           ADDRESS                    KUBERNETES   IMAGE    LOCK      SLOT  STATE
+a-name-as-lo…  control-plane  fd12:3456:789a:bcde:f012…  v1.31.4-rc…  kubern…  01234567  A     ready
+    kubelet is v1.31.4
+    certificate
+      /etc/kubernetes/pki/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+      ends within a day
+
+MACHINE                    API  NODE  ETCD  RAFT    INDEX  CLOCK   CERTIFICATE THAT ENDS FIRST
+a-name-as-long-as-dns-le…  ok   ok    ok    leader  4712   +0.0 s  0 d  pki/xxxxxxxxxxxxxxxxxxxxxxx…
+
+1 of 1 machines Ready;
+etcd has quorum, leader a-name-as-long-as-dns-lets-it-bea-name-as-long-as-dns-lets-it-b
+",
+    );
 }
 
 #[test]
