@@ -19,6 +19,7 @@ pub mod install;
 pub mod journal;
 pub mod kubeadm;
 pub mod ledger;
+mod limited;
 pub mod machine;
 pub mod neighbours;
 pub mod nodes;

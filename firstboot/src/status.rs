@@ -1,6 +1,6 @@
 //! The status document: the phases that [`crate::service`] publishes, and what can be seen of the machine now.
 //!
-//! [`look`] asks and reads, for a second or two; [`document`] makes the document of that, and has no effect.
+//! [`look`] asks and reads, for two seconds at most; [`document`] makes the document of that, and has no effect.
 
 pub mod look;
 pub mod text;

@@ -24,7 +24,7 @@ use crate::pki::PKI;
 use crate::render;
 
 /// How long one question may take. They are all asked at once.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// kubeconfigs with a certificate in them; kubelet's names a file.
 const KUBECONFIGS: [&str; 3] = ["admin", "controller-manager", "scheduler"];
 
