@@ -50,7 +50,7 @@ fn look(host: &dyn Host, role: Role) -> Result<()> {
             known.extend(seats(host)?);
             api_servers::keep(host, &known)?;
             api_servers::tell(host, role)?;
-            nodes::fail(host, &trouble.to_string())?;
+            keep_own(host, &trouble)?;
             return match trouble {
                 Trouble::Waiting(_) => Ok(()),
                 Trouble::Transient(error) | Trouble::Permanent(error) => Err(error),
@@ -66,6 +66,19 @@ fn look(host: &dyn Host, role: Role) -> Result<()> {
     api_servers::tell(host, role)?;
     let identity: Identity = ledger::decided(host)?;
     pod_routes::apply(host, &pod_routes::wanted(nodes, &identity.host_name))
+}
+
+/// Keeps what else is told when all nodes are not: a kubelet of v1.32 or newer may read its own node alone.
+fn keep_own(host: &dyn Host, trouble: &Trouble) -> Result<()> {
+    // One who does not answer at all is not asked again.
+    if let Trouble::Transient(_) = trouble {
+        let identity: Identity = ledger::decided(host)?;
+        let path = format!("/api/v1/nodes/{}", identity.host_name);
+        if let Ok(Some(own)) = api::object(host, &path) {
+            return nodes::keep(host, &[own]);
+        }
+    }
+    nodes::fail(host, &trouble.to_string())
 }
 
 /// The addresses of nodes that are marked as control planes.
@@ -94,7 +107,41 @@ fn seats(host: &dyn Host) -> Result<Vec<IpAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::fake::Fake;
     use serde_json::json;
+
+    #[test]
+    fn a_kubelet_that_may_not_list_nodes_knows_its_own() {
+        let host = Fake::default();
+        let identity = Identity {
+            version: 1,
+            machine: "ab".repeat(32),
+            machine_id: "cd".repeat(16),
+            incarnation: "07".repeat(16),
+            host_name: String::from("plant-1"),
+            cluster: String::from("plant"),
+        };
+        ledger::decide(&host, &identity).unwrap();
+        host.put("/etc/kubernetes/pki/ca.crt", "x");
+        host.put(api::KUBELET, "x");
+        host.web(|_, url| match url {
+            "7443/api/v1/nodes/plant-1" => Some((
+                200,
+                json!({ "metadata": { "name": "plant-1" } }).to_string(),
+            )),
+            _ => Some((403, String::new())),
+        });
+        let trouble = api::object(&host, "/api/v1/nodes").unwrap_err();
+        keep_own(&host, &trouble).unwrap();
+        let told = nodes::read(&host).unwrap();
+        assert_eq!((told.nodes.len(), told.trouble), (1, None));
+        host.web(|_, _| None);
+        let trouble = api::object(&host, "/api/v1/nodes").unwrap_err();
+        keep_own(&host, &trouble).unwrap();
+        let told = nodes::read(&host).unwrap();
+        assert_eq!(told.nodes.len(), 1);
+        assert!(told.trouble.unwrap().contains("does not answer"));
+    }
 
     #[test]
     fn control_planes_are_known_by_either_label() {
