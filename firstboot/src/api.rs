@@ -8,7 +8,7 @@ use contract::secret::Secret;
 use serde_json::Value;
 
 use crate::api_servers;
-use crate::host::http::Tls;
+use crate::host::http::{Tls, Trust};
 use crate::host::{Host, Request};
 use crate::phase::{Outcome, Trouble};
 
@@ -29,7 +29,7 @@ pub fn ready(host: &dyn Host) -> Outcome<()> {
 pub fn ready_at(host: &dyn Host, port: u16, patience: Duration) -> Outcome<()> {
     let authority = host.read(CA)?.context("the cluster has no authority yet")?;
     let tls = Tls {
-        authority,
+        trust: Trust::Authority(authority),
         client: None,
     };
     let request = Request {
@@ -48,6 +48,23 @@ pub fn ready_at(host: &dyn Host, port: u16, patience: Duration) -> Outcome<()> {
     }
 }
 
+/// Whether a controller of this machine's control plane says that it is well; the reason if not. It signs its
+/// certificate itself, and answers this to anybody.
+pub fn healthy(host: &dyn Host, component: &str, port: u16) -> Outcome<()> {
+    let tls = Tls {
+        trust: Trust::Anybody,
+        client: None,
+    };
+    match host.ask(&Request::loopback(port, "/healthz").tls(tls)) {
+        Ok(reply) if reply.status == 200 => Ok(()),
+        Ok(reply) => Err(Trouble::Waiting(format!(
+            "{component} answers, and is not well (status {})",
+            reply.status
+        ))),
+        Err(_) => Err(Trouble::Waiting(format!("{component} does not answer yet"))),
+    }
+}
+
 /// The object at `path`, or `None` if there is none.
 pub fn object(host: &dyn Host, path: &str) -> Outcome<Option<Value>> {
     let authority = host.read(CA)?.context("the cluster has no authority yet")?;
@@ -55,10 +72,13 @@ pub fn object(host: &dyn Host, path: &str) -> Outcome<Option<Value>> {
         true => (api_servers::PORT, administrator(host)?),
         false => (contract::port::BALANCER, kubelet(host)?),
     };
-    let client = Some(client);
+    let tls = Tls {
+        trust: Trust::Authority(authority),
+        client: Some(client),
+    };
     let request = Request {
         timeout: Duration::from_secs(10),
-        ..Request::loopback(port, path).tls(Tls { authority, client })
+        ..Request::loopback(port, path).tls(tls)
     };
     let reply = host
         .ask(&request)

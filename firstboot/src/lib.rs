@@ -4,6 +4,7 @@
 //! what they decide is kept in the [`ledger`].
 
 pub mod agent;
+mod any_certificate;
 pub mod api;
 pub mod api_servers;
 pub mod assembly;

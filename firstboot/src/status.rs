@@ -13,7 +13,8 @@ use anyhow::{Context, Result};
 use contract::paths::STATUS;
 use contract::status::{Certificate, Check, Clock, Etcd, Health, Known, Role, Status};
 
-use crate::etcd::{Member, Standing};
+use crate::etcd::Member;
+use crate::etcd::standing::Standing;
 use crate::host::Host;
 use crate::neighbours::Neighbour;
 use crate::nodes::Nodes;

@@ -1,4 +1,4 @@
-//! Ready: the node says so, and every pod of the system runs.
+//! Ready: the node says so, and every program of the system is well.
 
 use serde_json::Value;
 
@@ -43,14 +43,17 @@ impl Phase for NodeReady {
     }
 }
 
-/// Every pod in `kube-system` on this machine runs.
+/// The control plane's programs on this machine are well, and so is kube-proxy.
+///
+/// The programs are asked themselves: kubelet shows its static pods in the API only when it next looks at them, which
+/// is up to one and a half minutes after they run (`syncFrequency`, with jitter).
 #[derive(Debug)]
 pub struct Pods;
 
-const STATIC: [&str; 3] = [
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
+/// The controllers, and the ports on loopback where they answer (Kubernetes, "Ports and Protocols").
+const CONTROLLERS: [(&str, u16); 2] = [
+    ("kube-controller-manager", 10257),
+    ("kube-scheduler", 10259),
 ];
 
 impl Phase for Pods {
@@ -63,40 +66,27 @@ impl Phase for Pods {
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
+        api::ready(host)?;
+        for (component, port) in CONTROLLERS {
+            api::healthy(host, component, port)?;
+        }
         let identity: Identity = ledger::decided(host)?;
         // Pods of a machine that is off do not keep this one from being ready.
         let path = format!(
-            "/api/v1/namespaces/kube-system/pods?fieldSelector=spec.nodeName={}",
+            "/api/v1/namespaces/kube-system/pods?labelSelector=k8s-app%3Dkube-proxy&fieldSelector=spec.nodeName={}",
             identity.host_name
         );
         let list = api::object(host, &path)?.unwrap_or_default();
-        let empty = Vec::new();
-        let pods = list["items"].as_array().unwrap_or(&empty);
-        let name = |pod: &Value| {
-            pod["metadata"]["name"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        for component in STATIC {
-            let wanted = format!("{component}-{}", identity.host_name);
-            if !pods.iter().any(|pod| name(pod) == wanted) {
-                return Err(Trouble::Waiting(format!("pod {wanted} is not there yet")));
-            }
-        }
-        if !pods.iter().any(|pod| name(pod).starts_with("kube-proxy-")) {
-            return Err(Trouble::Waiting(String::from(
-                "kube-proxy is not there yet",
-            )));
-        }
+        let pods = list["items"].as_array().map_or(&[][..], Vec::as_slice);
         let running =
-            |pod: &&Value| condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True");
-        let late: Vec<String> = pods.iter().filter(|pod| !running(pod)).map(name).collect();
-        match late.is_empty() {
-            true => Ok(State::Done),
-            false => Err(Trouble::Waiting(format!(
-                "not running yet: {}",
-                late.join(", ")
+            |pod: &Value| condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True");
+        match pods {
+            [] => Err(Trouble::Waiting(String::from(
+                "kube-proxy is not there yet",
+            ))),
+            pods if pods.iter().any(running) => Ok(State::Done),
+            _ => Err(Trouble::Waiting(String::from(
+                "kube-proxy does not run yet",
             ))),
         }
     }

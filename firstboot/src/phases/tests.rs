@@ -259,7 +259,9 @@ fn web(host: &Fake, url: &str) -> Option<(u16, String)> {
         .trim()
         .to_owned();
     match url {
-        "7445/v2/" | "2381/health" | "6443/readyz" => found(true),
+        "7445/v2/" | "2381/health" | "6443/readyz" | "10257/healthz" | "10259/healthz" => {
+            found(true)
+        }
         _ if url == format!("6443/api/v1/nodes/{name}") => {
             let marked =
                 has("mark-control-plane").then_some(("node-role.kubernetes.io/master", ""));
@@ -280,25 +282,14 @@ fn web(host: &Fake, url: &str) -> Option<(u16, String)> {
         }
         _ if url.ends_with("configmaps/kubeadm-config") => found(has("upload-config")),
         _ if url.contains("/rolebindings/") => found(has("bootstrap-token")),
-        _ if url.contains("kube-proxy") || url.contains("node-proxier") => found(has("addon")),
-        _ if url.contains("/kube-system/pods?fieldSelector=spec.nodeName=") => {
-            let names = [
-                "kube-apiserver",
-                "kube-controller-manager",
-                "kube-scheduler",
-                "kube-proxy",
-            ];
-            let pods: Vec<_> = names
-                .iter()
-                .map(|pod| {
-                    serde_json::json!({
-                        "metadata": { "name": format!("{pod}-{name}") },
-                        "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
-                    })
-                })
-                .collect();
-            Some((200, serde_json::json!({ "items": pods }).to_string()))
+        _ if url.contains("/kube-system/pods?labelSelector=k8s-app%3Dkube-proxy&") => {
+            let pod = serde_json::json!({
+                "metadata": { "name": "kube-proxy-abcde" },
+                "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
+            });
+            Some((200, serde_json::json!({ "items": [pod] }).to_string()))
         }
+        _ if url.contains("kube-proxy") || url.contains("node-proxier") => found(has("addon")),
         _ => panic!("unknown question {url}"),
     }
 }

@@ -12,7 +12,7 @@ use super::Seen;
 use crate::api::{self, KUBELET, embedded};
 use crate::api_servers;
 use crate::birth;
-use crate::etcd;
+use crate::etcd::standing;
 use crate::facts;
 use crate::host::Host;
 use crate::ledger::{self, Identity};
@@ -46,13 +46,13 @@ pub fn look(host: &dyn Host) -> Seen {
     };
     thread::scope(|scope| {
         let api_server = role.map(|role| scope.spawn(move || api_server(host, role)));
-        let health = seated.then(|| scope.spawn(|| etcd::health(host, PATIENCE)));
-        let standing = seated.then(|| scope.spawn(|| etcd::standing(host, PATIENCE)));
-        let members = seated.then(|| scope.spawn(|| etcd::members_within(host, PATIENCE)));
+        let health = seated.then(|| scope.spawn(|| standing::health(host, PATIENCE)));
+        let own = seated.then(|| scope.spawn(|| standing::standing(host, PATIENCE)));
+        let members = seated.then(|| scope.spawn(|| standing::members(host, PATIENCE)));
         // A question whose thread broke was not answered.
         seen.api_server = api_server.and_then(|thread| thread.join().ok());
         seen.etcd_health = health.and_then(|thread| thread.join().ok());
-        seen.etcd = standing.and_then(|thread| thread.join().ok()?.ok());
+        seen.etcd = own.and_then(|thread| thread.join().ok()?.ok());
         let members = members.and_then(|thread| thread.join().ok()?.ok());
         seen.members = members.unwrap_or_default();
     });
