@@ -13,6 +13,7 @@ mod lock;
 mod lock_diff;
 mod look;
 mod seed;
+mod status;
 mod verify;
 
 use args::{Args, Command};
@@ -40,6 +41,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Pull(args) => artifact::pull(args),
         Command::Seed(args) => seed::run(args),
         Command::Kubeconfig(args) => seed::kubeconfig(args),
+        Command::Status(args) => status::status(args),
         Command::Schema(args) => args::schema(args),
         Command::Completions { shell } => args::completions(shell),
         Command::Man { out } => args::man(&out),

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Only `lock` and `fetch` touch the network, and `build` where a remote store is named; beside them what asks
-//! machines, [`peer`] and [`discovery`]. `build` starts no process and
+//! machines, [`peer`], [`discovery`] and [`status`]. `build` starts no process and
 //! needs no privilege, and is a function of profile, lock, blobs and overlays.
 
 pub mod artifact;
@@ -45,6 +45,7 @@ mod scratch;
 pub mod secure_boot;
 pub mod signature;
 pub mod source;
+pub mod status;
 pub mod store;
 pub mod transport;
 mod xz;

@@ -1,23 +1,60 @@
 //! The operator's side of the peers' channel: one question to one machine.
 
+pub mod plain;
+
+use crate::peer::plain::plain;
 use anyhow::{Context, anyhow, bail};
 use contract::peer::channel::{Channel, ChannelError};
 use contract::peer::{MAX_RESPONSE, Request, Response};
 use contract::port::PEER;
 use contract::secret::Secret;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a machine may take to accept, and then for each piece of its answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// An answer, and when it came.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// The answer; its reasons are fit for a terminal, its documents are as they came.
+    pub response: Response,
+    /// When the question was sent, by this computer's clock: time since 1970.
+    pub sent: Duration,
+    /// How long it took from then until the answer was there.
+    pub took: Duration,
+}
+
 /// Asks the machine at `address`: a name or an IP address, with a port or without.
 pub fn ask(address: &str, secret: &Secret, request: &Request) -> anyhow::Result<Response> {
-    let stream = connect(address)?;
-    let exchange = || -> Result<Response, ChannelError> {
+    Ok(exchange(address, secret, request, PATIENCE)?.response)
+}
+
+/// The same with times; each piece of the answer may take as long as `patience`.
+pub fn exchange(
+    address: &str,
+    secret: &Secret,
+    request: &Request,
+    patience: Duration,
+) -> anyhow::Result<Exchange> {
+    let stream = connect(address, patience)?;
+    let exchange = || -> Result<Exchange, ChannelError> {
         let mut channel = Channel::connect(&stream, secret)?;
+        let sent = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let begin = Instant::now();
         channel.send(request)?;
-        channel.receive(MAX_RESPONSE)
+        let response = match channel.receive(MAX_RESPONSE)? {
+            Response::NotYet(reason) => Response::NotYet(plain(&reason)),
+            Response::Refused(reason) => Response::Refused(plain(&reason)),
+            other => other,
+        };
+        Ok(Exchange {
+            response,
+            sent,
+            took: begin.elapsed(),
+        })
     };
     exchange()
         .map_err(|error| match error {
@@ -32,17 +69,17 @@ pub fn ask(address: &str, secret: &Secret, request: &Request) -> anyhow::Result<
         .with_context(|| format!("asking {address}"))
 }
 
-fn connect(address: &str) -> anyhow::Result<TcpStream> {
+fn connect(address: &str, patience: Duration) -> anyhow::Result<TcpStream> {
     let connecting = || format!("connecting to {address}");
     let mut last = anyhow!("the name has no address");
     for target in resolve(address).with_context(connecting)? {
-        match TcpStream::connect_timeout(&target, PATIENCE) {
+        match TcpStream::connect_timeout(&target, patience) {
             Ok(stream) => {
                 stream
-                    .set_read_timeout(Some(PATIENCE))
+                    .set_read_timeout(Some(patience))
                     .with_context(connecting)?;
                 stream
-                    .set_write_timeout(Some(PATIENCE))
+                    .set_write_timeout(Some(patience))
                     .with_context(connecting)?;
                 return Ok(stream);
             }

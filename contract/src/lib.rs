@@ -14,3 +14,4 @@ pub mod peer;
 pub mod port;
 pub mod secret;
 pub mod seed;
+pub mod status;

@@ -1,5 +1,6 @@
-//! What goes on for as long as a machine is part of a cluster: routes to other machines' pods, and where API servers
-//! are, and which nodes the firewall lets in. It begins before the machine is Ready, since pods need the routes.
+//! What goes on for as long as a machine is part of a cluster: routes to other machines' pods, where API servers are,
+//! which nodes the firewall lets in, and what is told of the nodes. It begins before the machine is Ready, since pods
+//! need the routes.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::birth;
 use crate::host::Host;
 use crate::ledger::{self, Identity, Role};
 use crate::neighbours;
+use crate::nodes;
 use crate::phase::Trouble;
 use crate::phases::firewall;
 use crate::pod_routes;
@@ -50,6 +52,7 @@ fn look(host: &dyn Host, role: Role) -> Result<()> {
             known.extend(seats(host)?);
             api_servers::keep(host, &known)?;
             api_servers::tell(host, role)?;
+            keep_own(host, &trouble)?;
             return match trouble {
                 Trouble::Waiting(_) => Ok(()),
                 Trouble::Transient(error) | Trouble::Permanent(error) => Err(error),
@@ -57,6 +60,7 @@ fn look(host: &dyn Host, role: Role) -> Result<()> {
         }
     };
     let nodes = pod_routes::list(&nodes["items"]);
+    nodes::keep(host, nodes)?;
     let servers = control_planes(nodes);
     if !servers.is_empty() {
         api_servers::keep(host, &servers)?;
@@ -72,6 +76,19 @@ fn look(host: &dyn Host, role: Role) -> Result<()> {
 /// The addresses of all nodes.
 fn addresses(nodes: &[Value]) -> Vec<IpAddr> {
     nodes.iter().flat_map(pod_routes::addresses).collect()
+}
+
+/// Keeps what else is told when all nodes are not: a kubelet of v1.32 or newer may read its own node alone.
+fn keep_own(host: &dyn Host, trouble: &Trouble) -> Result<()> {
+    // One who does not answer at all is not asked again.
+    if let Trouble::Transient(_) = trouble {
+        let identity: Identity = ledger::decided(host)?;
+        let path = format!("/api/v1/nodes/{}", identity.host_name);
+        if let Ok(Some(own)) = api::object(host, &path) {
+            return nodes::keep(host, &[own]);
+        }
+    }
+    nodes::fail(host, &trouble.to_string())
 }
 
 /// The addresses of nodes that are marked as control planes.
@@ -100,7 +117,41 @@ fn seats(host: &dyn Host) -> Result<Vec<IpAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::fake::Fake;
     use serde_json::json;
+
+    #[test]
+    fn a_kubelet_that_may_not_list_nodes_knows_its_own() {
+        let host = Fake::default();
+        let identity = Identity {
+            version: 1,
+            machine: "ab".repeat(32),
+            machine_id: "cd".repeat(16),
+            incarnation: "07".repeat(16),
+            host_name: String::from("plant-1"),
+            cluster: String::from("plant"),
+        };
+        ledger::decide(&host, &identity).unwrap();
+        host.put("/etc/kubernetes/pki/ca.crt", "x");
+        host.put(api::KUBELET, "x");
+        host.web(|_, url| match url {
+            "7443/api/v1/nodes/plant-1" => Some((
+                200,
+                json!({ "metadata": { "name": "plant-1" } }).to_string(),
+            )),
+            _ => Some((403, String::new())),
+        });
+        let trouble = api::object(&host, "/api/v1/nodes").unwrap_err();
+        keep_own(&host, &trouble).unwrap();
+        let told = nodes::read(&host).unwrap();
+        assert_eq!((told.nodes.len(), told.trouble), (1, None));
+        host.web(|_, _| None);
+        let trouble = api::object(&host, "/api/v1/nodes").unwrap_err();
+        keep_own(&host, &trouble).unwrap();
+        let told = nodes::read(&host).unwrap();
+        assert_eq!(told.nodes.len(), 1);
+        assert!(told.trouble.unwrap().contains("does not answer"));
+    }
 
     #[test]
     fn control_planes_are_known_by_either_label() {

@@ -16,16 +16,28 @@ use crate::phase::{Outcome, Trouble};
 const CA: &str = "/etc/kubernetes/pki/ca.crt";
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
 /// The certificate and key of the kubelet, in one file.
-const KUBELET: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+pub(crate) const KUBELET: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
-/// Whether `/readyz` says so; the reason if not.
+/// How long `/readyz` may take.
+const READYZ: Duration = Duration::from_secs(5);
+
+/// Whether `/readyz` of this machine's own API server says so; the reason if not.
 pub fn ready(host: &dyn Host) -> Outcome<()> {
+    ready_at(host, api_servers::PORT, READYZ)
+}
+
+/// Whether `/readyz` of the API server behind a port on loopback says so.
+pub fn ready_at(host: &dyn Host, port: u16, patience: Duration) -> Outcome<()> {
     let authority = host.read(CA)?.context("the cluster has no authority yet")?;
     let tls = Tls {
         trust: Trust::Authority(authority),
         client: None,
     };
-    match host.ask(&Request::loopback(api_servers::PORT, "/readyz").tls(tls)) {
+    let request = Request {
+        timeout: patience,
+        ..Request::loopback(port, "/readyz").tls(tls)
+    };
+    match host.ask(&request) {
         Ok(reply) if reply.status == 200 => Ok(()),
         Ok(reply) => Err(Trouble::Waiting(format!(
             "the API server answers, and is not ready (status {})",
@@ -99,12 +111,16 @@ fn administrator(host: &dyn Host) -> Result<(Vec<u8>, Secret)> {
         .read_text(ADMIN)?
         .with_context(|| format!("{ADMIN} is missing"))?;
     let value = |key: &str| -> Result<Vec<u8>> {
-        let mut lines = text.lines().map(str::trim);
-        let line = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-        line.and_then(|value| BASE64.decode(value.trim().as_bytes()).ok())
-            .with_context(|| format!("{ADMIN} has no {key}"))
+        embedded(&text, key).with_context(|| format!("{ADMIN} has no {key}"))
     };
     let key = String::from_utf8(value("client-key-data")?)
         .context("the administrator's key is no PEM")?;
     Ok((value("client-certificate-data")?, Secret::new(key)))
+}
+
+/// What a kubeconfig holds under `key`, which ends with `-data`: the first of it, decoded.
+pub(crate) fn embedded(kubeconfig: &str, key: &str) -> Option<Vec<u8>> {
+    let mut lines = kubeconfig.lines().map(str::trim);
+    let line = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    line.and_then(|value| BASE64.decode(value.trim().as_bytes()).ok())
 }

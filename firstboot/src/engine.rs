@@ -8,11 +8,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use contract::journal::Step;
+use contract::status::{PhaseStatus, Progress};
 
 use crate::host::Host;
 use crate::journal::Journal;
 use crate::phase::{Phase, State, Trouble};
-use crate::status::{PhaseStatus, Progress};
 
 /// Between two looks at something that shows by itself.
 const POLL: Duration = Duration::from_millis(400);
@@ -240,7 +240,7 @@ mod tests {
     use crate::host::fake::Fake;
     use crate::journal::Journal;
     use crate::phase::{Outcome, Phase, State, Trouble};
-    use crate::status::{PhaseStatus, Progress};
+    use contract::status::{PhaseStatus, Progress};
 
     /// Done once its file says so; each application takes one trouble off the list.
     struct Toy(&'static str, &'static [&'static str], &'static [char]);

@@ -1,5 +1,7 @@
 //! Questions to this machine's etcd about its members, over its JSON gateway (etcd's API, version 3.4 and newer).
 
+pub mod standing;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +14,8 @@ use crate::host::{Host, Request};
 use crate::render::etcd::{METRICS_PORT, PKI};
 
 const PORT: u16 = 2379;
+/// How long a change of the members may take, and the list that one is made from.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A member of etcd.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -71,7 +75,14 @@ pub fn remove(host: &dyn Host, id: &str) -> Result<()> {
     ask(host, "remove", &json!({ "ID": id })).map(drop)
 }
 
-fn ask(host: &dyn Host, what: &str, question: &Value) -> Result<Value> {
+fn ask(host: &dyn Host, what: &str, asked: &Value) -> Result<Value> {
+    let path = format!("/v3/cluster/member/{what}");
+    question(host, &path, asked, PATIENCE)
+        .with_context(|| format!("asking etcd to {what} a member"))
+}
+
+/// One question to the gateway.
+fn question(host: &dyn Host, path: &str, asked: &Value, patience: Duration) -> Result<Value> {
     let file = |name: &str| -> Result<Vec<u8>> {
         let path = format!("{PKI}/{name}");
         host.read(&path)?
@@ -84,17 +95,14 @@ fn ask(host: &dyn Host, what: &str, question: &Value) -> Result<Value> {
         client: Some((file("healthcheck-client.crt")?, Secret::new(key))),
     };
     let request = Request {
-        timeout: Duration::from_secs(10),
-        ..Request::loopback(PORT, &format!("/v3/cluster/member/{what}"))
+        timeout: patience,
+        ..Request::loopback(PORT, path)
     };
-    let reply = host.ask(&request.post(question.to_string()).tls(tls))?;
+    let reply = host.ask(&request.post(asked.to_string()).tls(tls))?;
     let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     if reply.status != 200 {
         let why = answer["message"].as_str().or(answer["error"].as_str());
-        bail!(
-            "etcd refuses to {what} a member: {}",
-            why.unwrap_or("it gives no reason")
-        );
+        bail!("it refuses: {}", why.unwrap_or("it gives no reason"));
     }
     Ok(answer)
 }

@@ -138,8 +138,8 @@ pub trait Host: Sync {
     /// Sets the kernel's host name.
     fn set_host_name(&self, name: &str) -> Result<()>;
 
-    /// Seconds since 1970, by the system's clock.
-    fn now(&self) -> u64;
+    /// Time since 1970, by the system's clock.
+    fn clock(&self) -> Duration;
 
     /// Sets the system's clock.
     fn set_clock(&self, seconds: u64) -> Result<()>;
@@ -158,6 +158,11 @@ pub trait Host: Sync {
 
     /// Waits; only the engine and the waits with a deadline call it.
     fn sleep(&self, time: Duration);
+
+    /// Whole seconds since 1970, by the system's clock.
+    fn now(&self) -> u64 {
+        self.clock().as_secs()
+    }
 
     /// The whole file as text, or `None` if there is none.
     fn read_text(&self, path: &str) -> Result<Option<String>> {

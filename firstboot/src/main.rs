@@ -73,7 +73,7 @@ enum Command {
     GiveUp,
     /// Print the phases of each role in their order.
     Plan,
-    /// Print how far this machine has come.
+    /// Print how far this machine has come, and how its parts are.
     Status {
         /// As JSON, for programs.
         #[arg(long)]
@@ -150,19 +150,15 @@ fn print_plans() {
 }
 
 fn print_status(host: &dyn Host, json: bool) -> anyhow::Result<()> {
-    let path = contract::paths::STATUS;
-    let text = host.read_text(path)?.ok_or_else(|| {
+    let status = status::told(host)?.ok_or_else(|| {
         anyhow::anyhow!(
-            "there is no {path}; firstboot.service writes it on a machine that runs Seedbed"
+            "there is no {}; firstboot.service writes it on a machine that runs Seedbed",
+            contract::paths::STATUS
         )
     })?;
-    if json {
-        println!("{}", text.trim_end());
-    } else {
-        print!(
-            "{}",
-            serde_json::from_str::<status::Status>(&text)?.to_text()
-        );
+    match json {
+        true => println!("{}", serde_json::to_string_pretty(&status)?),
+        false => print!("{}", status::text::render(&status)),
     }
     Ok(())
 }

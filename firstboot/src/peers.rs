@@ -4,12 +4,11 @@
 //! take much: connections, bytes and time are limited. What is answered is decided by [`answer`].
 
 pub(crate) mod answer;
-mod limited;
 
 use crate::facts;
 use crate::host::{Call, Host};
 use crate::ledger::{self, ChannelKey};
-use crate::peers::limited::Limited;
+use crate::limited::Limited;
 use anyhow::Context;
 use contract::peer::channel::{Channel, ChannelError};
 use contract::peer::{MAX_REQUEST, MAX_RESPONSE, Response};

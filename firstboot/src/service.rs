@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use contract::journal::Step;
+use contract::status::{PhaseStatus, Status};
 
 use crate::agent;
 use crate::assembly::driver;
@@ -15,7 +16,6 @@ use crate::host::{Cmd, Host};
 use crate::journal::Journal;
 use crate::ledger::{self, Address, Identity, Role};
 use crate::phases;
-use crate::status::{PhaseStatus, Status};
 
 /// The administrator's kubeconfig, which machines of the control plane have.
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
@@ -85,7 +85,7 @@ pub fn give_up(host: &dyn Host) {
     host.sleep(pause);
 }
 
-/// The status file, and systemd's status line.
+/// The status file, with what a look at the machine does not show, and systemd's status line.
 fn publish(host: &dyn Host, kubernetes: &str, phases: &[PhaseStatus]) {
     let identity = ledger::read::<Identity>(host).ok().flatten();
     let address = ledger::read::<Address>(host).ok().flatten();
@@ -97,6 +97,15 @@ fn publish(host: &dyn Host, kubernetes: &str, phases: &[PhaseStatus]) {
         address: address.map(|address| address.address.to_string()),
         kubernetes: kubernetes.to_owned(),
         phases: phases.to_vec(),
+        machine: None,
+        role: None,
+        image: None,
+        kubelet: None,
+        health: None,
+        etcd: None,
+        certificate: None,
+        clock: None,
+        machines: Vec::new(),
     };
     let written = serde_json::to_vec_pretty(&status)
         .map_err(anyhow::Error::from)

@@ -2,11 +2,13 @@
 
 pub mod keys;
 pub mod remote;
+pub mod status;
 
 use crate::build;
 use crate::cli::arch::{ArchArg, FirstbootArg};
 use crate::cli::args::keys::{AddonArgs, EnrollArg, KeysCommand, SignerArgs};
 use crate::cli::args::remote::{RemoteArgs, ResultsArgs};
+use crate::cli::args::status::StatusArgs;
 use crate::rewrite::Rule;
 use anyhow::Context;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -64,6 +66,8 @@ pub enum Command {
     Seed(SeedCommand),
     /// Fetch the administrator's kubeconfig from a machine of the seed's cluster.
     Kubeconfig(KubeconfigArgs),
+    /// Show how every machine of the seed's site is. Ends with 0 only if all are Ready, else with 1.
+    Status(StatusArgs),
     /// Print the JSON Schema of a document.
     Schema(SchemaArgs),
     /// Print a completion script for a shell.

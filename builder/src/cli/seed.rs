@@ -66,7 +66,7 @@ fn new(name: &str, out: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read(path: &Path) -> anyhow::Result<Seed> {
+pub(super) fn read(path: &Path) -> anyhow::Result<Seed> {
     let bytes = fs::read(path).with_context(|| format!("reading seed {}", path.display()))?;
     let name = path.display().to_string();
     Ok(seed::parse(&name, text(&name, &bytes)?)?)

@@ -337,8 +337,8 @@ impl Host for Fake {
         Ok(())
     }
 
-    fn now(&self) -> u64 {
-        self.lock().clock
+    fn clock(&self) -> Duration {
+        Duration::from_secs(self.lock().clock)
     }
 
     fn set_clock(&self, seconds: u64) -> Result<()> {

@@ -6,13 +6,14 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use crate::any_certificate::AnyCertificate;
+use crate::limited::Limited;
 
 const LIMIT: u64 = 8 << 20;
 
@@ -99,10 +100,10 @@ pub(super) fn ask(request: &Request) -> Result<Reply> {
 }
 
 fn exchange(request: &Request) -> Result<Reply> {
-    let mut stream = TcpStream::connect_timeout(&request.address, request.timeout)?;
-    stream.set_read_timeout(Some(request.timeout))?;
-    stream.set_write_timeout(Some(request.timeout))?;
+    let begin = Instant::now();
+    let stream = TcpStream::connect_timeout(&request.address, request.timeout)?;
     stream.set_nodelay(true)?;
+    let mut stream = Limited::new(stream, request.timeout.saturating_sub(begin.elapsed()));
     let message = message(request);
     let mut answer = Vec::new();
     match &request.tls {
@@ -239,6 +240,7 @@ fn dechunk(mut rest: &[u8]) -> Result<Vec<u8>> {
 mod tests {
     use super::{Reply, Request, ask, message, parse};
     use std::io::{Read, Write};
+    use std::time::{Duration, Instant};
 
     #[test]
     fn answers_are_read_in_each_framing_and_cut_ones_refused() {
@@ -281,6 +283,25 @@ mod tests {
                 && text.ends_with("\r\nContent-Length: 2\r\n\r\n{}"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_server_that_drips_is_given_up_in_time() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            while stream.write_all(b"H").is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let request = Request {
+            timeout: Duration::from_millis(200),
+            ..Request::loopback(port, "/health")
+        };
+        let begin = Instant::now();
+        assert!(ask(&request).is_err());
+        assert!(begin.elapsed() < Duration::from_secs(5));
     }
 
     #[test]

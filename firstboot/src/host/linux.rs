@@ -139,10 +139,10 @@ impl Host for Linux {
             .with_context(|| format!("setting the host name to {name}"))
     }
 
-    fn now(&self) -> u64 {
+    fn clock(&self) -> Duration {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs())
+            .unwrap_or_default()
     }
 
     fn set_clock(&self, seconds: u64) -> Result<()> {

@@ -56,13 +56,8 @@ pub fn is_booted(host: &dyn Host, name: &str) -> Result<bool> {
 pub fn attach_cd(host: &dyn Host, device: &str) -> Result<()> {
     // What the kernel found so far has its names after this.
     host.run(&Cmd::new("/usr/bin/udevadm").args(["settle", "--timeout=30"]))?;
-    let line = host.read_text("/proc/cmdline")?.unwrap_or_default();
-    let mut words = line.split_whitespace();
-    let hash = words.find_map(|word| word.strip_prefix("roothash="));
-    if hash
-        .and_then(partition)
-        .is_some_and(|path| host.exists(&path))
-    {
+    let root = root(host)?;
+    if root.is_some_and(|guid| host.exists(&format!("/dev/disk/by-partuuid/{guid}"))) {
         return Ok(());
     }
     let losetup = Cmd::new("/usr/sbin/losetup").args([
@@ -75,11 +70,18 @@ pub fn attach_cd(host: &dyn Host, device: &str) -> Result<()> {
     host.run(&losetup).map(drop)
 }
 
-/// The partition with the data of this root hash, whose first half is its GUID (UAPI.2).
+/// The GUID of the partition whose data the kernel was started with: the first half of the root hash (UAPI.2).
+pub fn root(host: &dyn Host) -> Result<Option<Guid>> {
+    let line = host.read_text("/proc/cmdline")?.unwrap_or_default();
+    let mut words = line.split_whitespace();
+    let hash = words.find_map(|word| word.strip_prefix("roothash="));
+    Ok(hash.and_then(partition).and_then(|text| text.parse().ok()))
+}
+
 fn partition(hash: &str) -> Option<String> {
     let part = |range: std::ops::Range<usize>| hash.get(range);
     Some(format!(
-        "/dev/disk/by-partuuid/{}-{}-{}-{}-{}",
+        "{}-{}-{}-{}-{}",
         part(0..8)?,
         part(8..12)?,
         part(12..16)?,

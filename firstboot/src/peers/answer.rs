@@ -6,7 +6,6 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use contract::datagram::MachineId;
-use contract::paths::STATUS;
 use contract::peer::channel::Caller;
 use contract::peer::keys::PublicKey;
 use contract::peer::{Admission, EtcdMember, Join, Request, Response};
@@ -19,6 +18,7 @@ use crate::ledger;
 use crate::neighbours;
 use crate::phases::{authorities, etcd};
 use crate::pki::{self, Subject};
+use crate::status;
 
 /// The administrator's kubeconfig, which kubeadm writes.
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
@@ -30,7 +30,7 @@ static ETCD: Mutex<()> = Mutex::new(());
 pub(crate) fn answer(host: &dyn Host, caller: Caller, request: &Request) -> Response {
     let answered = match (request, caller) {
         (Request::Kubeconfig, _) => kubeconfig(host),
-        (Request::Status, _) => status(host),
+        (Request::Status, _) => tell_status(host),
         (_, Caller::Operator) => Ok(Response::Refused("only a machine may ask this".into())),
         (_, Caller::Machine(key)) => machine(host, key, request),
     };
@@ -87,9 +87,11 @@ fn kubeconfig(host: &dyn Host) -> Result<Response> {
     })
 }
 
-fn status(host: &dyn Host) -> Result<Response> {
-    Ok(match host.read_text(STATUS)? {
-        Some(text) => Response::Document(text),
+fn tell_status(host: &dyn Host) -> Result<Response> {
+    Ok(match status::answer(host)? {
+        Some(status) => Response::Document(
+            serde_json::to_string(&status).context("composing this machine's status")?,
+        ),
         None => Response::NotYet("the machine has just been started".into()),
     })
 }

@@ -77,11 +77,22 @@ fn the_status_is_told_from_the_first_moment() {
         Response::NotYet("the machine has just been started".into())
     );
     let fake = machine(true);
-    fake.put(contract::paths::STATUS, "{}");
+    fake.set_time(1_700_000_000);
+    let published = r#"{"version": 1, "state": "working", "hostName": null, "cluster": null, "address": null,
+        "kubernetes": "v1.20.2", "phases": []}"#;
+    fake.put(contract::paths::STATUS, published);
+    let answer = ask(start(fake), SECRET, &Request::Status).unwrap();
+    let Response::Document(text) = answer else {
+        panic!("no document: {answer:?}");
+    };
+    let status: contract::status::Status = serde_json::from_str(&text).unwrap();
+    assert_eq!(status.kubernetes, "v1.20.2");
+    let clock = status.clock.unwrap();
     assert_eq!(
-        ask(start(fake), SECRET, &Request::Status).unwrap(),
-        Response::Document("{}".into())
+        (clock.received, clock.sent),
+        (1_700_000_000_000, 1_700_000_000_000)
     );
+    assert!(!text.contains(SECRET), "{text}");
 }
 
 #[test]

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 /// The stream and its end.
 #[derive(Debug)]
-pub(super) struct Limited {
+pub(crate) struct Limited {
     stream: TcpStream,
     end: Instant,
 }
 
 impl Limited {
     /// From now on, for `time`.
-    pub(super) fn new(stream: TcpStream, time: Duration) -> Self {
+    pub(crate) fn new(stream: TcpStream, time: Duration) -> Self {
         Limited {
             stream,
             end: Instant::now() + time,
