@@ -10,7 +10,7 @@ use contract::peer::Pair;
 use contract::peer::keys::EncryptionKey;
 use contract::secret::Secret;
 use data_encoding::BASE64;
-use firstboot::host::http::Tls;
+use firstboot::host::http::{Tls, Trust};
 use firstboot::host::{Host, Linux, Reply, Request};
 use firstboot::pki::{self, Subject};
 use firstboot::render::{audit, encryption};
@@ -179,7 +179,7 @@ impl Stand {
         };
         let client = pki::issue(&self.authority, &subject, pki::now(&Linux)?)?;
         let request = Request::loopback(self.port, path).tls(Tls {
-            authority: self.authority.public.clone().into_bytes(),
+            trust: Trust::Authority(self.authority.public.clone().into_bytes()),
             client: Some((client.public.into_bytes(), Secret::new(client.key))),
         });
         Linux.ask(&match body {
