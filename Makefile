@@ -126,8 +126,8 @@ unit: prerequisites kube containerd erofs-utils grub systemd-boot
 	SEEDBED_CONTAINERD=$(CACHE)/containerd/usr/bin SEEDBED_EROFS_UTILS=$(CACHE)/erofs-utils SEEDBED_GRUB=$(CACHE)/grub SEEDBED_SYSTEMD_BOOT=$(CACHE)/systemd-boot SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests
 
 .PHONY: machine
-machine: image ## The tests that need a baked image: a boot to Ready, a power cut, sticks
-	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_REQUIRE_REFEREES=1 $(STATIC) cargo test $(RELEASE) -p seedbed-qemu-tests --lib --test build --test closed --test machine --test medium --test sectors --test secure_boot --test seed_stick --test power_cut --test boot_to_ready -- --test-threads=1 --nocapture
+machine: image ## The tests that need a baked image: a boot to Ready, a power cut, sticks, a site of five
+	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_REQUIRE_REFEREES=1 $(STATIC) cargo test $(RELEASE) -p seedbed-qemu-tests --lib --test build --test closed --test machine --test medium --test sectors --test secure_boot --test seed_stick --test power_cut --test laboratory --test boot_to_ready -- --test-threads=1 --nocapture
 
 .PHONY: test-arm64
 test-arm64: image-arm64 ## The tier of arm64: its image boots to Ready, emulated

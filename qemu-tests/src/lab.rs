@@ -140,9 +140,12 @@ impl Lab {
             if ended || Instant::now() >= deadline {
                 let last = answer.err().map(|error| format!(": {error:#}"));
                 let machines: Vec<String> = self.machines.iter().map(Machine::tell).collect();
+                let when = match ended {
+                    true => String::from("before a machine ended"),
+                    false => format!("within {} s", limit.as_secs()),
+                };
                 bail!(
-                    "no sign of {what} within {} s{}\n{}",
-                    limit.as_secs(),
+                    "no sign of {what} {when}{}\n{}",
                     last.unwrap_or_default(),
                     machines.join("\n")
                 );

@@ -5,7 +5,9 @@ set -euo pipefail
 root=$MACHINE/root
 scratch=$MACHINE/scratch
 
-# A cable to the site's switch. `1` is this process, in its own namespace of processes.
+# A cable to the site's switch. `1` is this process, in its own namespace of processes. The kernel may still have the
+# cable of the machine that was just powered off.
+nsenter --net="/run/netns/$SITE" ip link delete "port$NUMBER" 2> /dev/null || true
 nsenter --net="/run/netns/$SITE" ip link add "port$NUMBER" type veth peer name "$INTERFACE" address "$MAC" netns 1
 nsenter --net="/run/netns/$SITE" ip link set "port$NUMBER" master switch0 up
 ip link set lo up
