@@ -147,7 +147,7 @@ fuzz: ## Feed the readers of untrusted bytes with garbage, FUZZ_SECONDS [600] ea
 	scripts/fuzz.sh $(OUT)/fuzz $(FUZZ_TARGETS)
 
 .PHONY: bench
-bench: bench-build bench-balancer ## Figures; those of a boot are in qemu-results/ after `make machine`
+bench: bench-build bench-balancer bench-site ## Figures; those of a boot are in qemu-results/ after `make machine`
 
 .PHONY: bench-build
 bench-build: image ## Build time against mmdebstrap and mkosi, memory, sizes
@@ -156,6 +156,10 @@ bench-build: image ## Build time against mmdebstrap and mkosi, memory, sizes
 .PHONY: bench-balancer
 bench-balancer: prerequisites ## The load balancer's memory, failover and speed
 	$(STATIC) cargo test $(RELEASE) -p seedbed-firstboot --test balancer -- --ignored --nocapture --test-threads=1
+
+.PHONY: bench-site
+bench-site: image ## Power-on to Ready of one machine, of three, and of a worker that joins them
+	SEEDBED_REQUIRE_IMAGE=1 $(STATIC) cargo test $(RELEASE) -p seedbed-qemu-tests --test site_times -- --ignored --nocapture --test-threads=1
 
 .PHONY: help
 help:

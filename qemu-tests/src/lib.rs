@@ -6,7 +6,8 @@
 //! the console and the journal.
 //!
 //! The library runs QEMU, `qemu-img`, `kubectl` and `seedbed` as processes and needs neither root nor a
-//! bridge. It does not build images: tests take one from the environment, see [`environment`].
+//! bridge; but for [`lab`], where machines are namespaces of this host, which only root can make. It does not build
+//! images: tests take one from the environment, see [`environment`].
 
 pub mod accelerator;
 pub mod arguments;
@@ -19,6 +20,7 @@ pub mod events;
 pub mod firmware;
 pub mod fleet;
 pub mod lab;
+pub mod long;
 pub mod machine;
 pub mod network;
 pub mod process;

@@ -1,17 +1,12 @@
 //! The plug is pulled while a machine becomes a node for the first time; it comes back and gets there.
 
-use anyhow::Context;
 use contract::journal::Step;
 use qemu_tests::environment;
 use qemu_tests::events::Observed;
+use qemu_tests::long::Good;
 use qemu_tests::machine::{Machine, Spec};
 use qemu_tests::report::say;
 use qemu_tests::stand::{BOOT, Stand};
-use serde_json::json;
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::Duration;
 
 /// As many phases, at least, are applied at a first boot.
@@ -63,21 +58,20 @@ fn power_cut_one_phase() -> anyhow::Result<()> {
 /// found good before, with the same image, is not tried again.
 #[test]
 fn power_cut_every_phase() -> anyhow::Result<()> {
-    let Some(ledger) = environment::long("power_cut_every_phase")? else {
+    let test = "power_cut_every_phase";
+    if environment::long(test)?.is_none() {
+        return Ok(());
+    }
+    let Some(mut stand) = Stand::for_test(test)? else {
         return Ok(());
     };
-    let Some(mut stand) = Stand::for_test("power_cut_every_phase")? else {
+    let Some(good) = Good::for_test(test, &stand.environment.image)? else {
         return Ok(());
     };
-    let image = fingerprint(&stand.environment.image)?;
-    let good = fs::read_to_string(&ledger).unwrap_or_default();
     let mut failures = Vec::new();
     for (phase, spec) in snapshots(&mut stand)? {
-        let line = json!({ "test": "power_cut_every_phase", "image": image, "phase": phase, "good": true }).to_string();
-        if good.lines().any(|known| known == line) {
-            say(&format!(
-                "power_cut_every_phase: {phase}: found good before"
-            ));
+        if good.has(&phase) {
+            say(&format!("{test}: {phase}: found good before"));
             continue;
         }
         let result = stand
@@ -85,10 +79,8 @@ fn power_cut_every_phase() -> anyhow::Result<()> {
             .and_then(|mut machine| stand.cluster(&mut machine));
         match result {
             Ok(_) => {
-                let file = File::options().create(true).append(true).open(&ledger);
-                let written = file.and_then(|mut file| writeln!(file, "{line}"));
-                written.with_context(|| format!("writing {}", ledger.display()))?;
-                say(&format!("power_cut_every_phase: {phase}: good"));
+                good.add(&phase)?;
+                say(&format!("{test}: {phase}: good"));
             }
             Err(error) => failures.push(format!("{phase}: {error:#}")),
         }
@@ -121,15 +113,4 @@ fn snapshots(stand: &mut Stand) -> anyhow::Result<Vec<(String, Spec)>> {
     stand.report.boot("whole", &machine);
     machine.quit()?;
     Ok(taken)
-}
-
-/// Tells one image from another without reading all of it.
-fn fingerprint(image: &Path) -> anyhow::Result<String> {
-    let meta = fs::metadata(image).with_context(|| format!("reading {}", image.display()))?;
-    Ok(format!(
-        "{} {} {}",
-        image.display(),
-        meta.size(),
-        meta.mtime()
-    ))
 }

@@ -146,6 +146,12 @@ impl Machine {
         serde_json::from_slice(&fs::read(path).ok()?).ok()
     }
 
+    /// A JSON document on its STATE, such as `ledger/membership.json`, if it is there; whether the machine is on or off.
+    pub fn kept(&self, path: &str) -> Option<Value> {
+        let path = self.folder.join("state").join(path);
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+
     /// Whether it says that it is Ready.
     pub fn is_ready(&self) -> bool {
         self.status()
