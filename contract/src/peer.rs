@@ -141,6 +141,8 @@ pub enum Response {
     },
     /// It is so already, or now.
     Done,
+    /// etcd has no such member, or none any more.
+    NoMember,
     /// Not now: the reason, and the same question may be asked again later.
     NotYet(String),
     /// The question cannot be answered by this machine.
@@ -158,6 +160,7 @@ impl std::fmt::Debug for Response {
                 f.debug_tuple("EtcdMembers").field(members).finish()
             }
             Response::Done => f.write_str("Done"),
+            Response::NoMember => f.write_str("NoMember"),
             Response::NotYet(reason) => f.debug_tuple("NotYet").field(reason).finish(),
             Response::Refused(reason) => f.debug_tuple("Refused").field(reason).finish(),
         }

@@ -13,12 +13,14 @@ use contract::peer::{Admission, EtcdMember, Join, Request, Response};
 
 use crate::api;
 use crate::birth::{self, Birth};
+use crate::etcd::{Client, membership};
 use crate::facts;
 use crate::host::Host;
 use crate::ledger;
 use crate::neighbours;
-use crate::phases::{authorities, etcd};
+use crate::phases::authorities;
 use crate::pki::{self, Subject};
+use crate::render::etcd::peer_url;
 
 /// The administrator's kubeconfig, which kubeadm writes.
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
@@ -65,7 +67,7 @@ fn machine(host: &dyn Host, key: PublicKey, request: &Request) -> Result<Respons
         }
         Request::EtcdVote(wanted) => seated(host, &birth, key, |_| {
             let _turn = ETCD.lock();
-            etcd::promote(host, wanted)
+            membership::promote(&Client::own(host), wanted)
         }),
         Request::Join(join) => admit(host, &birth, key, join),
         Request::Kubeconfig | Request::Status => {
@@ -149,7 +151,16 @@ fn member(host: &dyn Host, birth: &Birth, wanted: &EtcdMember) -> Result<Respons
         });
     }
     let _turn = ETCD.lock();
-    etcd::admit(host, wanted)
+    let own: ledger::Address = ledger::decided(host)?;
+    let there: Vec<String> = neighbours::read(host)?
+        .iter()
+        .map(|one| one.address)
+        .chain([own.address])
+        .map(peer_url)
+        .collect();
+    membership::admit(&Client::own(host), wanted, &|url| {
+        there.iter().any(|one| one == url)
+    })
 }
 
 /// A certificate for a worker's kubelet. Its key stays with the worker, and nobody gets one for a node that is

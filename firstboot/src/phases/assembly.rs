@@ -92,7 +92,7 @@ impl Phase for Assembly {
 }
 
 /// Empties a folder that programs write; the folder itself is mounted elsewhere.
-fn erase(host: &dyn Host, folder: &str) -> anyhow::Result<()> {
+pub(super) fn erase(host: &dyn Host, folder: &str) -> anyhow::Result<()> {
     let find = Cmd::new("/usr/bin/find").arg(folder);
     host.run(&find.args(["-xdev", "-mindepth", "1", "-delete"]))?;
     Ok(())
