@@ -68,6 +68,8 @@ pub struct Join {
     pub host_name: String,
     /// A certificate signing request (PKCS #10, PEM), of which only the public key counts.
     pub request: String,
+    /// Whether it came with a join seed, and so is none of the machines that the founding seed expects.
+    pub joins: bool,
 }
 
 /// A member of etcd, or one to be.
@@ -147,6 +149,9 @@ pub enum Response {
     NotYet(String),
     /// The question cannot be answered by this machine.
     Refused(String),
+    /// The cluster does not take the machine that asks, as all of its machines know: the reason, and what its
+    /// operator can do.
+    Barred(String),
 }
 
 /// A document may be a kubeconfig, which nobody wants in a log.
@@ -163,6 +168,7 @@ impl std::fmt::Debug for Response {
             Response::NoMember => f.write_str("NoMember"),
             Response::NotYet(reason) => f.debug_tuple("NotYet").field(reason).finish(),
             Response::Refused(reason) => f.debug_tuple("Refused").field(reason).finish(),
+            Response::Barred(reason) => f.debug_tuple("Barred").field(reason).finish(),
         }
     }
 }

@@ -8,6 +8,7 @@ use contract::secret::Secret;
 use serde_json::Value;
 
 use crate::api_servers;
+use crate::base64;
 use crate::host::http::Tls;
 use crate::host::{Host, Request};
 use crate::phase::{Outcome, Trouble};
@@ -80,62 +81,10 @@ fn administrator(host: &dyn Host) -> Result<(Vec<u8>, Secret)> {
     let value = |key: &str| -> Result<Vec<u8>> {
         let mut lines = text.lines().map(str::trim);
         let line = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-        line.and_then(|value| base64(value.trim()))
+        line.and_then(|value| base64::decode(value.trim()))
             .with_context(|| format!("{ADMIN} has no {key}"))
     };
     let key = String::from_utf8(value("client-key-data")?)
         .context("the administrator's key is no PEM")?;
     Ok((value("client-certificate-data")?, Secret::new(key)))
-}
-
-/// RFC 4648, section 4, with padding.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=');
-    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0u32, 0);
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held & 0xff) as u8);
-        }
-    }
-    Some(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn base64_of_the_standard() {
-        for (text, bytes) in [
-            ("", Some("")),
-            ("Zg==", Some("f")),
-            ("Zm8=", Some("fo")),
-            ("Zm9vYmFy", Some("foobar")),
-            ("Zg", None),
-            ("Z===", None),
-            ("Zm9v\n", None),
-        ] {
-            assert_eq!(
-                base64(text),
-                bytes.map(|b| b.as_bytes().to_vec()),
-                "{text:?}"
-            );
-        }
-        assert_eq!(base64("+/+/"), Some(vec![0xfb, 0xff, 0xbf]));
-    }
 }

@@ -1,6 +1,7 @@
 //! Questions to etcd about its members, over its JSON gateway (etcd's API, version 3.5 and newer), and what follows from
 //! the answers ([`membership`]).
 
+pub mod keys;
 pub mod membership;
 
 use std::net::SocketAddr;
@@ -121,12 +122,15 @@ impl<'a> Client<'a> {
 
     fn change(&self, what: &str, question: &Value) -> Result<Vec<Member>> {
         let path = format!("/v3/cluster/member/{what}");
-        let limit = Duration::from_secs(10);
         let answer = self
-            .ask(self.address, &path, question, limit)
+            .question(&path, question)
             .with_context(|| format!("asking etcd to {what} members"))?;
         let members: Members = serde_json::from_value(answer).context("reading etcd's members")?;
         Ok(members.members)
+    }
+
+    fn question(&self, path: &str, question: &Value) -> Result<Value> {
+        self.ask(self.address, path, question, Duration::from_secs(10))
     }
 
     fn ask(

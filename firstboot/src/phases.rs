@@ -86,8 +86,8 @@ pub const CONTROL_PLANE: &[&dyn Phase] = &[
 
 /// A machine that runs pods only.
 pub const WORKER: &[&dyn Phase] = &[
-    &assembly::Founded,
     &join::JoinPhase,
+    &assembly::Founded,
     &api_servers::ApiServers,
     &kubeadm::Configuration,
     &kubelet::Configuration,

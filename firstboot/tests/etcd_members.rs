@@ -5,9 +5,11 @@
 #[path = "support/etcd.rs"]
 mod etcd;
 
+use contract::datagram::MachineId;
 use contract::peer::Response;
 use etcd::{Stand, wait};
 use firstboot::etcd::membership::{admit, promote, remove};
+use firstboot::register::{Entry, Register, change};
 
 fn skipped() -> bool {
     let Err(why) = etcd::available() else {
@@ -157,4 +159,56 @@ fn nothing_is_removed_that_the_quorum_needs() {
     });
     assert!(remove(&client, &left, &left[0]).is_err());
     assert!(matches!(ask(&stand, 0, 1, true), Response::NotYet(why) if why.contains("healthy")));
+}
+
+#[test]
+fn the_register_is_the_same_on_every_member_and_no_change_gets_lost() {
+    if skipped() {
+        return;
+    }
+    let mut stand = Stand::new(3);
+    stand.found(3);
+    let machine = |number| MachineId([number; 16]);
+    let entry = |name: &str| Entry {
+        version: 1,
+        host_name: name.to_owned(),
+        key: None,
+        joined: false,
+        removed: None,
+    };
+    let empty = Register::read(&stand.client(0)).unwrap();
+    assert_eq!(empty.machines.len(), 0);
+    assert!(
+        empty
+            .write(&stand.client(0), machine(1), &entry("one"))
+            .unwrap()
+    );
+    // What was judged by an older state is not written.
+    assert!(
+        !empty
+            .write(&stand.client(1), machine(2), &entry("two"))
+            .unwrap()
+    );
+    let now = Register::read(&stand.client(2)).unwrap();
+    assert_eq!(now.machines.get(&machine(1)), Some(&entry("one")));
+    // All machines want in at once, by different members; there is room for three.
+    let taken: usize = std::thread::scope(|scope| {
+        let tasks: Vec<_> = (0..6u8)
+            .map(|number| {
+                let client = stand.client(usize::from(number) % 3);
+                scope.spawn(move || {
+                    let taken = change(&client, machine(10 + number), |register| {
+                        match register.machines.len() < 4 {
+                            true => (Some(entry("x")), true),
+                            false => (None, false),
+                        }
+                    });
+                    usize::from(taken.unwrap_or(false))
+                })
+            })
+            .collect();
+        tasks.into_iter().map(|task| task.join().unwrap()).sum()
+    });
+    assert_eq!(taken, 3);
+    assert_eq!(Register::read(&stand.client(1)).unwrap().machines.len(), 4);
 }

@@ -447,6 +447,23 @@ pub enum SeedCommand {
         #[arg(long, short, default_value = "seed.yaml")]
         out: PathBuf,
     },
+    /// Write a join seed: for machines that come to a cluster that exists, as workers, and never found one.
+    ///
+    /// It is the founding seed with the cluster's id in it, which a machine of the cluster tells.
+    Join {
+        /// The cluster's seed.
+        #[arg(long)]
+        seed: PathBuf,
+        /// A machine of the cluster: HOST or HOST:PORT [default: those on the local network].
+        #[arg(long, conflicts_with = "id")]
+        address: Option<String>,
+        /// The cluster's id, if no machine is to be asked; a machine's status has it as clusterId.
+        #[arg(long, value_name = "GUID")]
+        id: Option<String>,
+        /// The file to write; an existing one is never overwritten.
+        #[arg(long, short, default_value = "join.yaml")]
+        out: PathBuf,
+    },
     /// Check a seed, and say what the defaults make of it.
     Check {
         /// The seed.

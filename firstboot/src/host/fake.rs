@@ -12,7 +12,7 @@ use super::{Call, Cmd, Host, Mount, Output, Reply, Request};
 
 type Answer = Box<dyn Fn(&Fake, &str) -> Result<String> + Send>;
 type Peers = Box<dyn Fn(&Call) -> Result<Response> + Send>;
-type Web = Box<dyn Fn(&Fake, &str) -> Option<(u16, String)> + Send>;
+type Web = Box<dyn Fn(&Fake, &str, &str) -> Option<(u16, String)> + Send>;
 
 /// The machine.
 #[derive(Default)]
@@ -88,7 +88,11 @@ impl Fake {
             .push((start.to_owned(), Box::new(answer)));
     }
 
-    pub(crate) fn web(&self, web: impl Fn(&Fake, &str) -> Option<(u16, String)> + Send + 'static) {
+    /// What is answered to a question: by the machine, the port with the path, and what was posted.
+    pub(crate) fn web(
+        &self,
+        web: impl Fn(&Fake, &str, &str) -> Option<(u16, String)> + Send + 'static,
+    ) {
         *self.web.lock().unwrap() = Some(Box::new(web));
     }
 
@@ -361,7 +365,7 @@ impl Host for Fake {
             .lock()
             .unwrap()
             .as_ref()
-            .and_then(|web| web(self, &url))
+            .and_then(|web| web(self, &url, request.body.as_deref().unwrap_or_default()))
         {
             Some((status, body)) => Ok(Reply {
                 status,

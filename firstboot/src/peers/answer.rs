@@ -10,6 +10,7 @@ use contract::paths::STATUS;
 use contract::peer::channel::Caller;
 use contract::peer::keys::PublicKey;
 use contract::peer::{Admission, EtcdMember, Join, Request, Response};
+use contract::seed::Seed;
 
 use crate::api;
 use crate::birth::{self, Birth};
@@ -17,9 +18,10 @@ use crate::etcd::{Client, membership};
 use crate::facts;
 use crate::host::Host;
 use crate::ledger;
-use crate::neighbours;
+use crate::neighbours::{self, Neighbour};
 use crate::phases::authorities;
 use crate::pki::{self, Subject};
+use crate::register::{self, Register, Verdict};
 use crate::render::etcd::peer_url;
 
 /// The administrator's kubeconfig, which kubeadm writes.
@@ -193,6 +195,13 @@ fn admit(host: &dyn Host, birth: &Birth, key: PublicKey, join: &Join) -> Result<
             join.host_name
         )));
     }
+    let etcd = Client::own(host);
+    let verdict = register::change(&etcd, caller.machine, |register| {
+        enter(register, caller, join.joins, birth, seed.expect)
+    })?;
+    if let Some(reason) = bar(verdict, &seed) {
+        return Ok(Response::Barred(reason));
+    }
     let subject = Subject {
         name: &format!("system:node:{}", join.host_name),
         group: Some("system:nodes"),
@@ -214,4 +223,54 @@ fn admit(host: &dyn Host, birth: &Birth, key: PublicKey, join: &Join) -> Result<
         certificate,
         api_servers: [address.address].into_iter().chain(seats).collect(),
     }))
+}
+
+/// What is to be written about a worker that wants in, and what came of it.
+fn enter(
+    register: &Register,
+    caller: &Neighbour,
+    joins: bool,
+    birth: &Birth,
+    expect: u32,
+) -> (Option<register::Entry>, Verdict) {
+    let seats: Vec<MachineId> = birth.seats.iter().map(|seat| seat.machine).collect();
+    let verdict = register.judge(caller.machine, &caller.key, joins, &seats, expect);
+    let known = register.machines.get(&caller.machine);
+    let entry = match verdict {
+        Verdict::Known => known.cloned().map(|known| register::Entry {
+            key: Some(caller.key),
+            ..known
+        }),
+        Verdict::Welcome => Some(register::Entry {
+            version: 1,
+            host_name: caller.host_name.clone(),
+            key: Some(caller.key),
+            joined: joins,
+            removed: None,
+        }),
+        Verdict::TooMany | Verdict::Removed => None,
+    };
+    (entry.filter(|entry| known != Some(entry)), verdict)
+}
+
+/// Why the cluster does not take a worker, and what can be done.
+fn bar(verdict: Verdict, seed: &Seed) -> Option<String> {
+    match verdict {
+        Verdict::Known | Verdict::Welcome => None,
+        Verdict::TooMany => Some(format!(
+            "cluster {} exists and has all machines that its seed expects (machines.expect: {}): this machine is one \
+             too many and stays out. To take it in as a worker, write a join seed with `seedbed seed join --seed \
+             seed.yaml`, put that on this machine in place of its seed, and restart it",
+            seed.cluster.name, seed.expect
+        )),
+        Verdict::Removed => Some(removed(&seed.cluster.name)),
+    }
+}
+
+/// What a machine is told that was sent away.
+fn removed(cluster: &str) -> String {
+    format!(
+        "this machine was removed from cluster {cluster} and stays out. To use it anew, erase its partitions STATE and \
+         DATA; for this cluster, give it a join seed of `seedbed seed join --seed seed.yaml` then"
+    )
 }

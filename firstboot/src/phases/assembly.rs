@@ -107,8 +107,9 @@ impl Phase for Founded {
         "founded"
     }
 
+    /// A worker is a member once the control plane has let it in.
     fn after(&self) -> &'static [&'static str] {
-        &["assembly"]
+        &["assembly", "join"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {

@@ -6,6 +6,8 @@ use crate::neighbours::{NEIGHBOURS, Neighbour};
 use crate::peers::answer::answer;
 use contract::peer::channel::Caller;
 use contract::peer::{EtcdMember, Join, Request, Response};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,6 +18,9 @@ const ETCD: &str = "/run/systemd/system/etcd.service";
 /// The machines; what each is asked, it answers itself.
 struct Site {
     hosts: Vec<Arc<Fake>>,
+    /// How many of them found the cluster.
+    expect: usize,
+    keys: Arc<Mutex<Keys>>,
     /// As the machines' driver would tell.
     decided: Mutex<Option<Decision>>,
     /// Whether the founding is held up.
@@ -23,13 +28,61 @@ struct Site {
     seats: usize,
 }
 
+/// etcd's keys, each with the revision at which it was set.
+#[derive(Default)]
+struct Keys {
+    revision: i64,
+    values: BTreeMap<String, (i64, String)>,
+}
+
+impl Keys {
+    /// Answers as etcd's gateway does. Only the prefix of a range counts.
+    fn answer(&mut self, path: &str, question: &str) -> Value {
+        let question: Value = serde_json::from_str(question).unwrap();
+        let key = |value: &Value| {
+            let bytes = crate::base64::decode(value.as_str().unwrap()).unwrap();
+            String::from_utf8(bytes).unwrap()
+        };
+        let below = |keys: &Keys, prefix: String| -> Vec<(String, (i64, String))> {
+            let all = keys.values.clone().into_iter();
+            all.filter(|(name, _)| name.starts_with(&prefix)).collect()
+        };
+        if path == "range" {
+            let kvs: Vec<Value> = below(self, key(&question["key"]))
+                .into_iter()
+                .map(|(name, (_, value))| json!({ "key": crate::base64::encode(name.as_bytes()), "value": value }))
+                .collect();
+            return json!({ "header": { "revision": self.revision.to_string() }, "kvs": kvs });
+        }
+        let compare = &question["compare"][0];
+        let limit: i64 = compare["mod_revision"].as_str().unwrap().parse().unwrap();
+        let succeeded = below(self, key(&compare["key"]))
+            .iter()
+            .all(|(_, (revision, _))| *revision < limit);
+        if succeeded {
+            let put = &question["success"][0]["request_put"];
+            self.revision += 1;
+            let value = put["value"].as_str().unwrap().to_owned();
+            self.values.insert(key(&put["key"]), (self.revision, value));
+        }
+        json!({ "succeeded": succeeded })
+    }
+}
+
 impl Site {
     fn new(machines: u8, seats: usize) -> Self {
-        let seed =
-            format!("{SEED}machines: {{expect: {machines}}}\ncontrolPlane: {{count: {seats}}}\n");
-        let hosts: Vec<Arc<Fake>> = (0..machines)
-            .map(|number| Arc::new(numbered(&seed, number)))
+        Site::with_others(machines, seats, &[])
+    }
+
+    /// A site to which other machines come later, with these seeds.
+    fn with_others(machines: u8, seats: usize, others: &[String]) -> Self {
+        let seed = founding(machines, seats);
+        let seeds = std::iter::repeat_n(&seed, usize::from(machines)).chain(others);
+        let hosts: Vec<Arc<Fake>> = (0..)
+            .zip(seeds)
+            .map(|(number, seed)| Arc::new(numbered(seed, number)))
             .collect();
+        let keys = Arc::new(Mutex::new(Keys::default()));
         for (own, host) in hosts.iter().enumerate() {
             // Weak, since each would otherwise hold all others and itself.
             let others: Vec<_> = hosts.iter().map(Arc::downgrade).collect();
@@ -47,12 +100,18 @@ impl Site {
                 Ok(answer(&*asked, Caller::Machine(caller), &call.request))
             });
             let all: Vec<_> = hosts.iter().map(Arc::downgrade).collect();
-            host.web(move |host, url| match url {
-                "2381/health" => {
-                    let runs = |number: usize| all[number].upgrade().unwrap().exists(ETCD);
-                    let running = (0..seats).filter(|number| runs(*number)).count();
-                    (running > seats / 2).then(|| (200, String::new()))
-                }
+            let keys = Arc::clone(&keys);
+            let quorum = move |all: &[std::sync::Weak<Fake>]| {
+                let runs = |number: usize| all[number].upgrade().unwrap().exists(ETCD);
+                let running = (0..seats).filter(|number| runs(*number)).count();
+                running > seats / 2
+            };
+            host.web(move |host, url, body| match url {
+                "2381/health" => quorum(&all).then(|| (200, String::new())),
+                "2379/v3/kv/range" | "2379/v3/kv/txn" => quorum(&all).then(|| {
+                    let path = url.rsplit('/').next().unwrap();
+                    (200, keys.lock().unwrap().answer(path, body).to_string())
+                }),
                 "2379/v3/cluster/member/list" => {
                     let members: Vec<_> = (0..seats)
                         .map(|number| {
@@ -90,6 +149,8 @@ impl Site {
         }
         Site {
             hosts,
+            expect: usize::from(machines),
+            keys,
             decided: Mutex::default(),
             held: AtomicBool::new(false),
             seats,
@@ -122,7 +183,7 @@ impl Site {
     fn decide(&self, heard: &[Neighbour]) {
         let mut decided = self.decided.lock().unwrap();
         match &*decided {
-            None if heard.len() == self.hosts.len() => {
+            None if heard.len() >= self.expect => {
                 let seat = |one: &Neighbour| Seat {
                     machine: one.machine,
                     key: *one.key.as_bytes(),
@@ -175,6 +236,11 @@ impl Site {
         }
         Err(why.join("\n"))
     }
+}
+
+/// The founding seed.
+fn founding(machines: u8, seats: usize) -> String {
+    format!("{SEED}machines: {{expect: {machines}}}\ncontrolPlane: {{count: {seats}}}\n")
 }
 
 /// Which machine it is, by its address.
@@ -304,6 +370,7 @@ fn nobody_gets_a_certificate_for_another_machines_node() {
         let join = Request::Join(Join {
             host_name: identity.host_name,
             request: crate::pki::request().unwrap().public,
+            joins: false,
         });
         let told = answer(&*site.hosts[0], Caller::Machine(keys.public), &join);
         assert!(matches!(told, Response::Refused(_)), "{told:?}");
@@ -322,6 +389,7 @@ fn nothing_is_served_before_the_founding() {
     let join = Request::Join(Join {
         host_name: String::from("plant-worker"),
         request: crate::pki::request().unwrap().public,
+        joins: false,
     });
     for request in [join, Request::Kubeconfig] {
         let told = answer(&*site.hosts[0], Caller::Machine(other.public), &request);
@@ -408,4 +476,69 @@ fn after_a_second_birth_nobody_is_let_in() {
     let keys: ChannelKey = ledger::decided(&*site.hosts[1]).unwrap();
     let told = answer(host, Caller::Machine(keys.public), &Request::Authorities);
     assert!(matches!(told, Response::Refused(why) if why.contains("two clusters")));
+}
+
+/// The seed of the site that machines agree on, as a join seed.
+fn join_seed(machines: u8, seats: usize) -> String {
+    let id = contract::guid::Guid::derived([3; 16]);
+    founding(machines, seats).replacen("  secret:", &format!("  id: {id}\n  secret:"), 1)
+}
+
+#[test]
+fn the_one_too_many_is_refused_and_changes_nothing_until_it_has_a_join_seed() {
+    let site = Site::with_others(4, 3, &[founding(4, 3)]);
+    let why = site.bring().unwrap_err();
+    let expected =
+        "machine 4: join: cluster plant exists and has all machines that its seed expects";
+    assert!(
+        why.starts_with(expected) && why.lines().count() == 1,
+        "{why}"
+    );
+    assert!(
+        why.contains("`seedbed seed join --seed seed.yaml`"),
+        "{why}"
+    );
+    let extra = &*site.hosts[4];
+    assert_eq!(ledger::read::<ledger::Membership>(extra).unwrap(), None);
+    assert!(!extra.exists("/etc/kubernetes/kubelet.conf"));
+    let count = || site.keys.lock().unwrap().values.len();
+    assert_eq!(count(), 1);
+    // Again and after a start, and those that are in stay in.
+    site.hosts.iter().for_each(|host| host.reboot());
+    assert!(site.bring().unwrap_err().starts_with(expected));
+    assert_eq!(count(), 1);
+
+    extra.put(contract::paths::EMBEDDED_SEED, join_seed(4, 3));
+    extra.reboot();
+    site.bring().unwrap();
+    let membership: ledger::Membership = ledger::decided(extra).unwrap();
+    assert_eq!(membership.role, ledger::Role::Worker);
+    assert_eq!(count(), 2);
+}
+
+#[test]
+fn machines_with_a_join_seed_are_workers_and_take_nobodys_place() {
+    let seed = join_seed(4, 3);
+    let site = Site::with_others(4, 3, &[seed.clone(), seed]);
+    site.bring().unwrap();
+    for host in &site.hosts[3..] {
+        let membership: ledger::Membership = ledger::decided(&**host).unwrap();
+        assert_eq!(membership.role, ledger::Role::Worker);
+    }
+}
+
+#[test]
+fn a_member_keeps_the_seed_that_it_came_with() {
+    let site = Site::new(4, 3);
+    site.bring().unwrap();
+    for host in &site.hosts {
+        host.put(contract::paths::EMBEDDED_SEED, join_seed(4, 3));
+        host.reboot();
+    }
+    site.bring().unwrap();
+    for host in &site.hosts {
+        assert_eq!(ledger::seed(&**host).unwrap(), Some(founding(4, 3)));
+        let said = crate::phases::seed::contradiction(&**host).unwrap();
+        assert!(said.is_some_and(|said| said.contains("is not applied")));
+    }
 }
