@@ -12,6 +12,7 @@ mod keys;
 mod lock;
 mod lock_diff;
 mod look;
+mod remove;
 mod seed;
 mod verify;
 
@@ -40,6 +41,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Pull(args) => artifact::pull(args),
         Command::Seed(args) => seed::run(args),
         Command::Kubeconfig(args) => seed::kubeconfig(args),
+        Command::Remove(args) => remove::remove(args),
         Command::Schema(args) => args::schema(args),
         Command::Completions { shell } => args::completions(shell),
         Command::Man { out } => args::man(&out),

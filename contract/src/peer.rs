@@ -58,6 +58,10 @@ pub enum Request {
     EtcdMember(EtcdMember),
     /// A vote in etcd for the learner that asks.
     EtcdVote(EtcdMember),
+    /// Whether the machine that asks is still taken for a member of the cluster.
+    Standing,
+    /// A machine is to be taken out for good; for operators.
+    Remove(Removal),
 }
 
 /// A worker that wants to join.
@@ -70,6 +74,16 @@ pub struct Join {
     pub request: String,
     /// Whether it came with a join seed, and so is none of the machines that the founding seed expects.
     pub joins: bool,
+}
+
+/// A machine that is to be taken out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Removal {
+    /// Its host name, or the first eight or more hexadecimal digits of its id.
+    pub machine: String,
+    /// Whether only to say what would be done.
+    pub dry_run: bool,
 }
 
 /// A member of etcd, or one to be.
@@ -149,8 +163,7 @@ pub enum Response {
     NotYet(String),
     /// The question cannot be answered by this machine.
     Refused(String),
-    /// The cluster does not take the machine that asks, as all of its machines know: the reason, and what its
-    /// operator can do.
+    /// The cluster refuses, whichever of its machines is asked: the reason, and what an operator can do.
     Barred(String),
 }
 

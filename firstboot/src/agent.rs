@@ -1,5 +1,5 @@
-//! What goes on for as long as a machine is part of a cluster: routes to other machines' pods, and where API servers
-//! are. It begins before the machine is Ready, since pods need the routes.
+//! What goes on for as long as a machine is part of a cluster: routes to other machines' pods, where API servers are, and
+//! whether it was removed. It begins before the machine is Ready, since pods need the routes.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,14 +10,17 @@ use serde_json::Value;
 use crate::api;
 use crate::api_servers;
 use crate::birth;
-use crate::host::Host;
+use crate::host::{Cmd, Host};
 use crate::ledger::{self, Identity, Role};
 use crate::neighbours;
 use crate::phase::Trouble;
+use crate::phases::standing;
 use crate::pod_routes;
 
 /// Between two looks at the cluster's nodes.
 const PERIOD: Duration = Duration::from_secs(5);
+/// Between two questions whether this machine is still a member, while the API has no node of it or does not answer.
+const QUESTION: Duration = Duration::from_secs(60);
 /// The labels of control planes, the newer first.
 pub const LABELS: [&str; 2] = [
     "node-role.kubernetes.io/control-plane",
@@ -27,11 +30,19 @@ pub const LABELS: [&str; 2] = [
 /// Never returns.
 pub fn run(host: &dyn Host, role: Role) {
     let mut last = String::new();
+    let mut asked = host.uptime();
     loop {
-        let why = match look(host, role) {
-            Ok(()) => String::new(),
-            Err(error) => format!("{error:#}"),
+        let (missed, why) = match look(host, role) {
+            Ok(missed) => (missed, String::new()),
+            Err(error) => (true, format!("{error:#}")),
         };
+        let now = host.uptime();
+        if missed && now.saturating_sub(asked) >= QUESTION {
+            asked = now;
+            if let Err(error) = leave(host) {
+                tracing::warn!("{error:#}");
+            }
+        }
         if why != last && !why.is_empty() {
             tracing::warn!("following the cluster's nodes: {why}");
         }
@@ -40,8 +51,25 @@ pub fn run(host: &dyn Host, role: Role) {
     }
 }
 
-/// Follows the cluster's nodes once. While no API server answers, those that the machines of the site tell of count.
-fn look(host: &dyn Host, role: Role) -> Result<()> {
+/// Restarts a machine that was removed: whatever it ran for the cluster ends, and at its start it says why it stays out.
+/// One that says so already runs nothing.
+fn leave(host: &dyn Host) -> Result<()> {
+    if !host.exists(standing::SETTLED) {
+        return Ok(());
+    }
+    let Err(Trouble::Permanent(why)) = standing::ask(host) else {
+        return Ok(());
+    };
+    tracing::error!("{why:#}");
+    let line = format!("seedbed: {why:#}; the machine restarts\n");
+    host.announce("/dev/console", line.as_bytes());
+    host.run(&Cmd::new("/usr/bin/systemctl").args(["--no-block", "reboot"]))
+        .map(drop)
+}
+
+/// Follows the cluster's nodes once, and says whether this machine's is not among them. While no API server answers, those
+/// that the machines of the site tell of count.
+fn look(host: &dyn Host, role: Role) -> Result<bool> {
     let nodes = match api::object(host, "/api/v1/nodes") {
         Ok(answer) => answer.unwrap_or_default(),
         Err(trouble) => {
@@ -50,7 +78,7 @@ fn look(host: &dyn Host, role: Role) -> Result<()> {
             api_servers::keep(host, &known)?;
             api_servers::tell(host, role)?;
             return match trouble {
-                Trouble::Waiting(_) => Ok(()),
+                Trouble::Waiting(_) => Ok(true),
                 Trouble::Transient(error) | Trouble::Permanent(error) => Err(error),
             };
         }
@@ -62,7 +90,9 @@ fn look(host: &dyn Host, role: Role) -> Result<()> {
     }
     api_servers::tell(host, role)?;
     let identity: Identity = ledger::decided(host)?;
-    pod_routes::apply(host, &pod_routes::wanted(nodes, &identity.host_name))
+    pod_routes::apply(host, &pod_routes::wanted(nodes, &identity.host_name))?;
+    let mut names = nodes.iter().map(|node| &node["metadata"]["name"]);
+    Ok(!names.any(|name| *name == identity.host_name.as_str()))
 }
 
 /// The addresses of nodes that are marked as control planes.

@@ -29,6 +29,7 @@ pub mod pki;
 pub mod pod_routes;
 pub mod register;
 pub mod registry;
+pub mod removal;
 pub mod render;
 pub mod service;
 pub mod snapshotter;

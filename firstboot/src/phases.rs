@@ -25,6 +25,7 @@ pub mod ready;
 pub mod runtime;
 pub mod seed;
 pub mod snapshotter;
+pub mod standing;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -62,6 +63,7 @@ pub const CONTROL_PLANE: &[&dyn Phase] = &[
     &etcd_certificates::EtcdCertificates,
     &etcd::Membership,
     &etcd::Etcd,
+    &standing::Standing,
     &kubeadm::Configuration,
     &kubeadm::Certificates,
     &kubeadm::Kubeconfigs,
@@ -88,6 +90,7 @@ pub const CONTROL_PLANE: &[&dyn Phase] = &[
 pub const WORKER: &[&dyn Phase] = &[
     &join::JoinPhase,
     &assembly::Founded,
+    &standing::Standing,
     &api_servers::ApiServers,
     &kubeadm::Configuration,
     &kubelet::Configuration,

@@ -64,6 +64,11 @@ pub enum Command {
     Seed(SeedCommand),
     /// Fetch the administrator's kubeconfig from a machine of the seed's cluster.
     Kubeconfig(KubeconfigArgs),
+    /// Take a machine out of a cluster for good.
+    ///
+    /// Its member of etcd is removed, if it has one and etcd keeps its quorum; its node object is deleted; and no machine
+    /// of the cluster lets it in any more. Pods are not moved first: drain the node before.
+    Remove(RemoveArgs),
     /// Print the JSON Schema of a document.
     Schema(SchemaArgs),
     /// Print a completion script for a shell.
@@ -486,6 +491,22 @@ pub struct KubeconfigArgs {
     /// The file to write [default: standard output].
     #[arg(long, short)]
     pub out: Option<PathBuf>,
+}
+
+/// `seedbed remove`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct RemoveArgs {
+    /// Its host name, or the first eight or more digits of its id.
+    pub machine: String,
+    /// The cluster's seed.
+    #[arg(long)]
+    pub seed: PathBuf,
+    /// Another machine of the control plane: HOST or HOST:PORT [default: any on the local network].
+    #[arg(long)]
+    pub address: Option<String>,
+    /// Only say what would be done.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `seedbed schema`.

@@ -145,7 +145,7 @@ fn create(out: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read(path: &Path) -> anyhow::Result<Seed> {
+pub(super) fn read(path: &Path) -> anyhow::Result<Seed> {
     let bytes = fs::read(path).with_context(|| format!("reading seed {}", path.display()))?;
     let name = path.display().to_string();
     Ok(seed::parse(&name, text(&name, &bytes)?)?)
@@ -222,7 +222,7 @@ fn wait_for_kubeconfig(seed: &Seed, address: Option<&str>) -> anyhow::Result<(St
 }
 
 /// Where the channels of the machines on the local network are, those of the control plane first.
-fn machines(seed: &Seed) -> anyhow::Result<Vec<String>> {
+pub(super) fn machines(seed: &Seed) -> anyhow::Result<Vec<String>> {
     let mut found = crate::discovery::find(seed, SEARCH)?;
     found.sort_by_key(|found| !found.beacon.roles.control_plane);
     if found.is_empty() {

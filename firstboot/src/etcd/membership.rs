@@ -55,7 +55,7 @@ fn step<'m>(
 }
 
 /// Whether etcd goes on without a member: of the voters that remain, a majority answers.
-fn is_spared(members: &[Member], id: &str, answers: &dyn Fn(&Member) -> bool) -> bool {
+pub(crate) fn is_spared(members: &[Member], id: &str, answers: &dyn Fn(&Member) -> bool) -> bool {
     let voters: Vec<&Member> = members.iter().filter(|member| !member.is_learner).collect();
     if !voters.iter().any(|member| member.id == id) {
         return true;
@@ -63,6 +63,12 @@ fn is_spared(members: &[Member], id: &str, answers: &dyn Fn(&Member) -> bool) ->
     let rest = voters.iter().filter(|member| member.id != id);
     let answering = rest.clone().filter(|member| answers(member)).count();
     answering > rest.count() / 2
+}
+
+/// A voter that does not answer.
+fn silent<'m>(members: &'m [Member], answers: &dyn Fn(&Member) -> bool) -> Option<&'m Member> {
+    let mut voters = members.iter().filter(|member| !member.is_learner);
+    voters.find(|member| !answers(member))
 }
 
 /// Removes a member, unless etcd would lose its quorum by that.
@@ -119,7 +125,14 @@ pub fn admit(
             "{} is the address of etcd's member {}",
             wanted.url, other.name
         ))),
-        Step::Add => Ok(list(&client.add_learner(&wanted.url)?, wanted)),
+        // etcd adds nobody while a voter is silent, and for some seconds after.
+        Step::Add => match silent(&members, &|one| client.answers(one)) {
+            Some(silent) => Ok(Response::NotYet(format!(
+                "etcd takes nobody in while {} does not answer: bring it back, or take it out with `seedbed remove`",
+                label(silent)
+            ))),
+            None => Ok(list(&client.add_learner(&wanted.url)?, wanted)),
+        },
         Step::Tell => Ok(list(&members, wanted)),
     }
 }
@@ -159,7 +172,7 @@ fn list(members: &[Member], wanted: &EtcdMember) -> Response {
 }
 
 /// What people know a member by.
-fn label(member: &Member) -> &str {
+pub(crate) fn label(member: &Member) -> &str {
     let url = member.peer_urls.first().map_or("", String::as_str);
     match member.name.as_str() {
         "" => url,

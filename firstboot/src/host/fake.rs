@@ -88,7 +88,8 @@ impl Fake {
             .push((start.to_owned(), Box::new(answer)));
     }
 
-    /// What is answered to a question: by the machine, the port with the path, and what was posted.
+    /// What is answered to a question: by the machine, the port (and of another machine the address before it) with the
+    /// path, and what was posted.
     pub(crate) fn web(
         &self,
         web: impl Fn(&Fake, &str, &str) -> Option<(u16, String)> + Send + 'static,
@@ -123,6 +124,14 @@ impl Fake {
             String::from("/proc/sys/kernel/hostname"),
             b"localhost".to_vec(),
         );
+    }
+
+    /// The power went, and STATE and DATA were erased.
+    pub(crate) fn wipe(&self) {
+        self.reboot();
+        for folder in ["/run/seedbed", "/etc/kubernetes", "/var/lib"] {
+            self.erase(folder);
+        }
     }
 
     /// Takes what was done since the last call.
@@ -359,7 +368,10 @@ impl Host for Fake {
     }
 
     fn ask(&self, request: &Request) -> Result<Reply> {
-        let url = format!("{}{}", request.address.port(), request.path);
+        let url = match request.address.ip().is_loopback() {
+            true => format!("{}{}", request.address.port(), request.path),
+            false => format!("{}{}", request.address, request.path),
+        };
         match self
             .web
             .lock()

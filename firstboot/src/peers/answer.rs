@@ -9,7 +9,7 @@ use contract::datagram::MachineId;
 use contract::paths::STATUS;
 use contract::peer::channel::Caller;
 use contract::peer::keys::PublicKey;
-use contract::peer::{Admission, EtcdMember, Join, Request, Response};
+use contract::peer::{Admission, EtcdMember, Join, Removal, Request, Response};
 use contract::seed::Seed;
 
 use crate::api;
@@ -22,6 +22,7 @@ use crate::neighbours::{self, Neighbour};
 use crate::phases::authorities;
 use crate::pki::{self, Subject};
 use crate::register::{self, Register, Verdict};
+use crate::removal;
 use crate::render::etcd::peer_url;
 
 /// The administrator's kubeconfig, which kubeadm writes.
@@ -30,11 +31,12 @@ const ADMIN: &str = "/etc/kubernetes/admin.conf";
 /// Changes of etcd's membership go one after another.
 static ETCD: Mutex<()> = Mutex::new(());
 
-/// Answers one question. Only those about etcd's membership change anything.
+/// Answers one question. Those about etcd's membership, joining and removal change something.
 pub(crate) fn answer(host: &dyn Host, caller: Caller, request: &Request) -> Response {
     let answered = match (request, caller) {
         (Request::Kubeconfig, _) => kubeconfig(host),
         (Request::Status, _) => status(host),
+        (Request::Remove(removal), Caller::Operator) => remove(host, removal),
         (_, Caller::Operator) => Ok(Response::Refused("only a machine may ask this".into())),
         (_, Caller::Machine(key)) => machine(host, key, request),
     };
@@ -72,7 +74,8 @@ fn machine(host: &dyn Host, key: PublicKey, request: &Request) -> Result<Respons
             membership::promote(&Client::own(host), wanted)
         }),
         Request::Join(join) => admit(host, &birth, key, join),
-        Request::Kubeconfig | Request::Status => {
+        Request::Standing => standing(host, &birth, key),
+        Request::Kubeconfig | Request::Status | Request::Remove(_) => {
             Ok(Response::Refused("only an operator asks this".into()))
         }
     }
@@ -117,7 +120,33 @@ fn seated(
         ));
     }
     let seed = facts::seed(host)?.context("there is no seed yet")?;
+    if birth.authority.is_some() && Register::read(&Client::own(host))?.removed(seat).is_some() {
+        return Ok(Response::Barred(removed(&seed.cluster.name)));
+    }
     answer(&seed.hostname(&seat.to_string()))
+}
+
+/// Whether a machine that is a member still is one. Who asks proves its key; who it is, its beacon tells.
+fn standing(host: &dyn Host, birth: &Birth, key: PublicKey) -> Result<Response> {
+    let seed = facts::seed(host)?.context("there is no seed yet")?;
+    let register = Register::read(&Client::own(host))?;
+    let mut entries = register.machines.iter();
+    let entry = entries.find(|(_, entry)| entry.key == Some(key));
+    let seated = seat(host, birth, key)?;
+    let machine = entry.map(|(machine, _)| *machine).or(seated);
+    Ok(
+        match machine.and_then(|machine| register.removed(machine)) {
+            Some(_) => Response::Barred(removed(&seed.cluster.name)),
+            None => Response::Done,
+        },
+    )
+}
+
+fn remove(host: &dyn Host, removal: &Removal) -> Result<Response> {
+    let birth = birth::decided(host)?;
+    let seed = facts::seed(host)?.context("there is no seed yet")?;
+    let _turn = ETCD.lock();
+    removal::remove(host, &birth, &seed, removal)
 }
 
 /// The seat of the machine with this key, which proves it. Once the cluster is founded, a machine that came back with

@@ -237,6 +237,7 @@ fn certificates(folder: &std::path::Path, authority: &Pair, name: &str, address:
     let path = |name: &str| pki_folder.join(name).display().to_string();
     fs::write(path("ca.crt"), &authority.public).unwrap();
     let names = ["localhost", name];
+    let addresses = [address.into()];
     for (file, serves) in [
         ("server", true),
         ("peer", true),
@@ -249,7 +250,7 @@ fn certificates(folder: &std::path::Path, authority: &Pair, name: &str, address:
                 "kube-etcd-healthcheck-client"
             },
             group: None,
-            serves: serves.then_some((&names[..], &[address.into()][..])),
+            serves: serves.then_some((&names[..], &addresses[..])),
         };
         let pair = pki::issue(authority, &subject, pki::now(&Linux).unwrap()).unwrap();
         pki::write(&Linux, &path(file), &pair).unwrap();

@@ -5,7 +5,7 @@ use crate::host::Call;
 use crate::neighbours::{NEIGHBOURS, Neighbour};
 use crate::peers::answer::answer;
 use contract::peer::channel::Caller;
-use contract::peer::{EtcdMember, Join, Request, Response};
+use contract::peer::{EtcdMember, Join, Removal, Request, Response};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,6 +21,8 @@ struct Site {
     /// How many of them found the cluster.
     expect: usize,
     keys: Arc<Mutex<Keys>>,
+    /// The members of etcd that were removed.
+    gone: Arc<Mutex<Vec<usize>>>,
     /// As the machines' driver would tell.
     decided: Mutex<Option<Decision>>,
     /// Whether the founding is held up.
@@ -83,6 +85,7 @@ impl Site {
             .map(|(number, seed)| Arc::new(numbered(seed, number)))
             .collect();
         let keys = Arc::new(Mutex::new(Keys::default()));
+        let gone = Arc::new(Mutex::new(Vec::new()));
         for (own, host) in hosts.iter().enumerate() {
             // Weak, since each would otherwise hold all others and itself.
             let others: Vec<_> = hosts.iter().map(Arc::downgrade).collect();
@@ -100,7 +103,7 @@ impl Site {
                 Ok(answer(&*asked, Caller::Machine(caller), &call.request))
             });
             let all: Vec<_> = hosts.iter().map(Arc::downgrade).collect();
-            let keys = Arc::clone(&keys);
+            let (keys, gone) = (Arc::clone(&keys), Arc::clone(&gone));
             let quorum = move |all: &[std::sync::Weak<Fake>]| {
                 let runs = |number: usize| all[number].upgrade().unwrap().exists(ETCD);
                 let running = (0..seats).filter(|number| runs(*number)).count();
@@ -112,18 +115,41 @@ impl Site {
                     let path = url.rsplit('/').next().unwrap();
                     (200, keys.lock().unwrap().answer(path, body).to_string())
                 }),
+                "2379/v3/cluster/member/remove" => quorum(&all).then(|| {
+                    let id: Value = serde_json::from_str(body).unwrap();
+                    let number: usize = id["ID"].as_str().unwrap().parse().unwrap();
+                    gone.lock().unwrap().push(number);
+                    (200, String::from("{}"))
+                }),
                 "2379/v3/cluster/member/list" => {
+                    let gone = gone.lock().unwrap();
                     let members: Vec<_> = (0..seats)
+                        .filter(|number| !gone.contains(number))
                         .map(|number| {
-                            let runs = all[number].upgrade().unwrap().exists(ETCD);
+                            let began = all[number]
+                                .upgrade()
+                                .unwrap()
+                                .exists("/var/lib/etcd/member");
                             let url = format!("https://10.0.2.{}:2380", 15 + number);
                             serde_json::json!({
                                 "ID": number.to_string(), "peerURLs": [url],
-                                "name": if runs { format!("plant-{number}") } else { String::new() },
+                                "clientURLs": [url.replace("2380", "2379")],
+                                "name": if began { name(&all[number]) } else { String::new() },
                             })
                         })
                         .collect();
                     Some((200, serde_json::json!({ "members": members }).to_string()))
+                }
+                _ if url.ends_with(":2379/v3/maintenance/status") => {
+                    let (address, _) = url.split_once(':').unwrap();
+                    let number: usize = address.rsplit('.').next().unwrap().parse().unwrap();
+                    let runs = all[number - 15].upgrade().unwrap().exists(ETCD);
+                    runs.then(|| (200, String::from("{}")))
+                }
+                _ if url.starts_with("6443/api/v1/nodes/")
+                    && Some(&url[18..]) != host.text("/etc/hostname").as_deref().map(str::trim) =>
+                {
+                    Some((200, String::from("{}")))
                 }
                 // A worker asks through the load balancer.
                 _ => web(host, &url.replacen("7443/", "6443/", 1)),
@@ -144,6 +170,10 @@ impl Site {
             host.rule("/usr/bin/systemctl --no-block reboot", |_, _| {
                 Ok(String::new())
             });
+            host.rule(
+                "/usr/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf delete node ",
+                |_, _| Ok(String::new()),
+            );
             // The controller manager gives ranges by itself.
             host.put("/api/ranges", format!("[\"10.244.{own}.0/24\"]"));
         }
@@ -151,6 +181,7 @@ impl Site {
             hosts,
             expect: usize::from(machines),
             keys,
+            gone,
             decided: Mutex::default(),
             held: AtomicBool::new(false),
             seats,
@@ -236,6 +267,12 @@ impl Site {
         }
         Err(why.join("\n"))
     }
+}
+
+/// The host name of a machine that has one.
+fn name(host: &std::sync::Weak<Fake>) -> String {
+    let host = host.upgrade().unwrap();
+    ledger::decided::<Identity>(&*host).unwrap().host_name
 }
 
 /// The founding seed.
@@ -540,5 +577,108 @@ fn a_member_keeps_the_seed_that_it_came_with() {
         assert_eq!(ledger::seed(&**host).unwrap(), Some(founding(4, 3)));
         let said = crate::phases::seed::contradiction(&**host).unwrap();
         assert!(said.is_some_and(|said| said.contains("is not applied")));
+    }
+}
+
+/// What the first machine is told to remove another, and answers.
+fn remove(site: &Site, machine: usize, dry_run: bool) -> Response {
+    let request = Request::Remove(Removal {
+        machine: name(&Arc::downgrade(&site.hosts[machine])),
+        dry_run,
+    });
+    answer(&*site.hosts[0], Caller::Operator, &request)
+}
+
+fn document(response: Response) -> String {
+    match response {
+        Response::Document(text) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_worker_that_was_removed_says_so_and_comes_back_as_a_new_machine_only() {
+    let site = Site::new(5, 3);
+    site.bring().unwrap();
+    let before = site.keys.lock().unwrap().revision;
+    let told = document(remove(&site, 4, true));
+    assert!(told.starts_with("this would be done:\n"), "{told}");
+    assert_eq!(site.keys.lock().unwrap().revision, before);
+
+    let told = document(remove(&site, 4, false));
+    assert!(
+        told.contains("is not let in any more") && !told.contains("etcd"),
+        "{told}"
+    );
+    assert!(site.gone.lock().unwrap().is_empty());
+    let again = document(remove(&site, 4, false));
+    assert!(!again.contains("let in"), "{again}");
+
+    // With its certificates, with the founding seed again, and even with a join seed as long as it is the same machine.
+    let worker = &site.hosts[4];
+    let refused = |phase: &str| {
+        let why = site.bring().unwrap_err();
+        let expected = format!("machine 4: {phase}: this machine was removed from cluster plant");
+        assert!(
+            why.starts_with(&expected) && why.lines().count() == 1,
+            "{why}"
+        );
+    };
+    worker.reboot();
+    refused("standing");
+    assert!(!worker.exists("/sys/fs/cgroup/system.slice/kubelet.service/cgroup.events"));
+    worker.wipe();
+    refused("join");
+    worker.put(contract::paths::EMBEDDED_SEED, join_seed(5, 3));
+    worker.wipe();
+    site.bring().unwrap();
+}
+
+#[test]
+fn a_control_plane_that_was_removed_has_no_seat_any_more() {
+    let site = Site::new(4, 3);
+    site.bring().unwrap();
+    // Itself it cannot go, nor a machine that nobody knows.
+    assert!(matches!(remove(&site, 0, false), Response::Refused(_)));
+    let unknown = Request::Remove(Removal {
+        machine: String::from("plant-x"),
+        dry_run: false,
+    });
+    let told = answer(&*site.hosts[0], Caller::Operator, &unknown);
+    assert!(matches!(told, Response::Barred(_)), "{told:?}");
+    // A worker removes nobody, and no machine may ask.
+    let keys: ChannelKey = ledger::decided(&*site.hosts[1]).unwrap();
+    for (host, caller) in [(3, Caller::Operator), (0, Caller::Machine(keys.public))] {
+        let told = answer(&*site.hosts[host], caller, &unknown);
+        assert!(matches!(told, Response::Refused(_)), "{told:?}");
+    }
+    // With another member off, etcd would lose its quorum.
+    site.hosts[2].reboot();
+    let told = remove(&site, 1, false);
+    assert!(
+        matches!(&told, Response::Barred(why) if why.contains("too few")),
+        "{told:?}"
+    );
+    site.bring().unwrap();
+
+    let told = document(remove(&site, 1, false));
+    assert!(told.contains("2 are left, of which 0 may fail"), "{told}");
+    assert_eq!(*site.gone.lock().unwrap(), [1]);
+    site.hosts[1].reboot();
+    let why = site.bring().unwrap_err();
+    assert!(
+        why.contains("machine 1: standing: this machine was removed"),
+        "{why}"
+    );
+    // Nor has it without its memory.
+    site.hosts[1].wipe();
+    let why = site.bring().unwrap_err();
+    assert!(
+        why.contains("machine 1: authorities: this machine was removed"),
+        "{why}"
+    );
+    for request in [Request::Authorities, Request::Standing] {
+        let told = answer(&*site.hosts[0], Caller::Machine(keys.public), &request);
+        assert!(matches!(told, Response::Barred(_)), "{told:?}");
     }
 }
