@@ -375,3 +375,33 @@ fn event(payload: Payload) -> Option<Event> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_with_a_join_seed_count_for_nothing_in_a_birth() {
+        let beacon = |joins| {
+            Payload::Beacon(datagram::Beacon {
+                machine: MachineId([1; 16]),
+                incarnation: [2; 16],
+                boot: 0,
+                sequence: 0,
+                key: [3; 32],
+                host_name: String::from("plant"),
+                addresses: Vec::new(),
+                decided: None,
+                cluster: None,
+                roles: Roles {
+                    joins,
+                    ..Roles::default()
+                },
+                phase: String::new(),
+                time: 0,
+            })
+        };
+        assert!(matches!(event(beacon(false)), Some(Event::Heard(_))));
+        assert_eq!(event(beacon(true)), None);
+    }
+}

@@ -67,7 +67,7 @@ impl Follower {
     pub fn beacon(&self) -> Beacon {
         Beacon {
             decided: self.decided().and(self.memory.standing()),
-            ..self.me.clone()
+            ..self.me
         }
     }
 

@@ -33,6 +33,8 @@ struct Inner {
     effects: Vec<String>,
     mounts: String,
     clock: u64,
+    /// Seconds after the first one.
+    uptime: u64,
     /// Effects that may still happen before the power is cut.
     left: Option<usize>,
 }
@@ -77,6 +79,10 @@ impl Fake {
         self.lock().clock = seconds;
     }
 
+    pub(crate) fn set_uptime(&self, seconds: u64) {
+        self.lock().uptime = seconds;
+    }
+
     pub(crate) fn rule(
         &self,
         start: &str,
@@ -106,6 +112,7 @@ impl Fake {
     pub(crate) fn reboot(&self) {
         let mut inner = self.lock();
         inner.left = None;
+        inner.uptime = 0;
         inner.mounts.clear();
         let lost = |path: &str| {
             path.starts_with("/run/systemd/")
@@ -360,7 +367,7 @@ impl Host for Fake {
     }
 
     fn uptime(&self) -> Duration {
-        Duration::from_secs(1)
+        Duration::from_secs(1 + self.lock().uptime)
     }
 
     fn random(&self) -> Result<[u8; 16]> {

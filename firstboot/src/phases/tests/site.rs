@@ -682,3 +682,62 @@ fn a_control_plane_that_was_removed_has_no_seat_any_more() {
         assert!(matches!(told, Response::Barred(_)), "{told:?}");
     }
 }
+
+#[test]
+fn a_learner_that_the_others_took_out_erases_what_it_had_and_joins_anew() {
+    for answer in [
+        Response::NoMember,
+        Response::EtcdMembers {
+            members: String::from("others"),
+            founds: false,
+        },
+    ] {
+        let site = Site::new(3, 3);
+        site.bring().unwrap();
+        let host = &site.hosts[2];
+        // As after it was added, and before it had a vote.
+        let member = ledger::EtcdMember {
+            founds: false,
+            ..ledger::decided(&**host).unwrap()
+        };
+        ledger::forget::<ledger::EtcdMember>(&**host).unwrap();
+        ledger::decide(&**host, &member).unwrap();
+        host.remove(crate::phases::etcd::FOUNDED).unwrap();
+        host.rule("/usr/bin/systemctl stop etcd.service", |_, _| {
+            Ok(String::new())
+        });
+        host.peers(move |_| Ok(answer.clone()));
+        host.effects();
+        let phase = crate::phases::etcd::Healthy;
+        let trouble = phase.apply(&**host).unwrap_err();
+        assert!(trouble.to_string().contains("to join anew"), "{trouble}");
+        let effects = host.effects();
+        let steps = [
+            "systemctl stop etcd.service",
+            "-delete",
+            "--no-block reboot",
+        ];
+        assert_eq!(effects.len(), steps.len(), "{effects:?}");
+        for (effect, step) in effects.iter().zip(steps) {
+            assert!(effect.ends_with(step), "{effects:?}");
+        }
+        host.reboot();
+        let state = crate::phases::etcd::Membership.observe(&**host).unwrap();
+        assert!(matches!(state, State::Partial(why) if why.contains("data is gone")));
+    }
+}
+
+#[test]
+fn whoever_nobody_can_tell_goes_on() {
+    let site = Site::new(4, 3);
+    site.bring().unwrap();
+    let worker = &site.hosts[3];
+    worker.reboot();
+    worker.put(NEIGHBOURS, "[]");
+    let phase = crate::phases::standing::Standing;
+    assert!(matches!(phase.apply(&**worker), Err(Trouble::Waiting(_))));
+    assert_eq!(phase.observe(&**worker).unwrap(), State::Absent);
+    worker.set_uptime(61);
+    phase.apply(&**worker).unwrap();
+    assert_eq!(phase.observe(&**worker).unwrap(), State::Done);
+}
