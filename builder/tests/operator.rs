@@ -23,7 +23,8 @@ fn machine(response: Response) -> (String, Receiver<Request>) {
         let (stream, _) = listener.accept().unwrap();
         let (mut channel, caller) = Channel::accept(&stream, &Secret::new(SECRET), None).unwrap();
         assert_eq!(caller, Caller::Operator);
-        asked.send(channel.receive(MAX_REQUEST).unwrap()).unwrap();
+        // Not every test wants to know.
+        let _ = asked.send(channel.receive(MAX_REQUEST).unwrap());
         channel.send(&response).unwrap();
     });
     (address, questions)
