@@ -12,6 +12,7 @@ use contract::peer::keys::PublicKey;
 use serde::{Deserialize, Serialize};
 
 use crate::etcd::Client;
+use crate::neighbours::Neighbour;
 
 /// Where entries are in etcd, each by its machine's id in hexadecimal.
 const PREFIX: &str = "/seedbed/machines/";
@@ -53,6 +54,8 @@ pub enum Verdict {
     TooMany,
     /// It was removed.
     Removed,
+    /// Another machine has its host name.
+    NameTaken,
 }
 
 impl Register {
@@ -82,12 +85,16 @@ impl Register {
     /// a join seed.
     pub fn judge(
         &self,
-        machine: MachineId,
-        key: &PublicKey,
+        caller: &Neighbour,
         joins: bool,
         seats: &[MachineId],
         expect: u32,
     ) -> Verdict {
+        let (machine, key) = (caller.machine, &caller.key);
+        let mut others = self.machines.iter().filter(|(other, _)| **other != machine);
+        if others.any(|(_, entry)| entry.host_name == caller.host_name && entry.removed.is_none()) {
+            return Verdict::NameTaken;
+        }
         match self.machines.get(&machine) {
             Some(entry) if entry.removed.is_none() => return Verdict::Known,
             Some(entry) if !joins || entry.key.as_ref() == Some(key) => return Verdict::Removed,
@@ -150,10 +157,20 @@ fn parse(text: &str) -> Option<MachineId> {
 mod tests {
     use super::*;
 
+    fn caller(number: u8, key: u8) -> Neighbour {
+        Neighbour {
+            machine: MachineId([number; 16]),
+            key: PublicKey::new([key; 32]),
+            host_name: format!("plant-{number}"),
+            address: [10, 0, 0, number].into(),
+            ready: false,
+        }
+    }
+
     fn entry(key: u8, joined: bool, removed: bool) -> Entry {
         Entry {
             version: 1,
-            host_name: String::from("plant"),
+            host_name: format!("plant-{key}"),
             key: Some(PublicKey::new([key; 32])),
             joined,
             removed: removed.then_some(1),
@@ -166,8 +183,7 @@ mod tests {
         let seats = [machine(1), machine(2), machine(3)];
         let mut register = Register::default();
         let check = |register: &Register, number, joins, expected| {
-            let key = PublicKey::new([number; 32]);
-            let verdict = register.judge(machine(number), &key, joins, &seats, 4);
+            let verdict = register.judge(&caller(number, number), joins, &seats, 4);
             assert_eq!(verdict, expected, "{number} {joins} {register:?}");
         };
         check(&register, 4, false, Verdict::Welcome);
@@ -190,14 +206,27 @@ mod tests {
         let mut register = Register::default();
         register.machines.insert(machine, entry(4, false, true));
         let check = |key: u8, joins, expected| {
-            let key = PublicKey::new([key; 32]);
-            assert_eq!(register.judge(machine, &key, joins, &[], 9), expected);
+            let verdict = register.judge(&caller(4, key), joins, &[], 9);
+            assert_eq!(verdict, expected);
         };
         check(4, false, Verdict::Removed);
         check(4, true, Verdict::Removed);
         check(5, false, Verdict::Removed);
         check(5, true, Verdict::Welcome);
         assert_eq!(register.removed(machine), Some(1));
+    }
+
+    #[test]
+    fn no_two_machines_have_one_name() {
+        let machine = MachineId([4; 16]);
+        let mut register = Register::default();
+        register.machines.insert(machine, entry(4, true, false));
+        let mut other = caller(5, 5);
+        other.host_name = register.machines[&machine].host_name.clone();
+        assert_eq!(register.judge(&other, true, &[], 9), Verdict::NameTaken);
+        // The name of one that was removed is free.
+        register.machines.insert(machine, entry(4, true, true));
+        assert_eq!(register.judge(&other, true, &[], 9), Verdict::Welcome);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::document::Faults;
 use crate::guid::Guid;
-use crate::seed::{self, Seed};
+use crate::seed::{self, Addressing, Seed};
 
 /// Why no join seed can be made of a seed's text.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +15,13 @@ pub enum JoinError {
         "the id finds no place below `cluster:`: copy the seed, and write `id: {0}` there by hand"
     )]
     NoPlace(Guid),
-    /// The seed itself has faults.
+    /// The seed gives the address of one machine.
+    #[error(
+        "network.static gives the address of one machine, which no other can have: for each machine that is to join, copy \
+         the seed with an address of its own, and write `id: {0}` below `cluster:`"
+    )]
+    Static(Guid),
+    /// The seed has faults, or would have them as a join seed.
     #[error(transparent)]
     Faults(#[from] Faults),
 }
@@ -26,6 +32,9 @@ pub fn join_text(name: &str, text: &str, id: Guid) -> Result<String, JoinError> 
     if let Some(old) = seed.cluster.id {
         return Err(JoinError::Already(old));
     }
+    if matches!(seed.network.addressing, Addressing::Static { .. }) {
+        return Err(JoinError::Static(id));
+    }
     let wanted = Seed {
         cluster: seed::Cluster {
             id: Some(id),
@@ -33,9 +42,11 @@ pub fn join_text(name: &str, text: &str, id: Guid) -> Result<String, JoinError> 
         },
         ..seed
     };
-    insert(text, id)
-        .filter(|joined| seed::parse(name, joined).is_ok_and(|joined| joined == wanted))
-        .ok_or(JoinError::NoPlace(id))
+    let joined = insert(text, id).ok_or(JoinError::NoPlace(id))?;
+    match seed::parse(name, &joined)? == wanted {
+        true => Ok(joined),
+        false => Err(JoinError::NoPlace(id)),
+    }
 }
 
 /// Puts the id before the first key below `cluster:`, in block style or within braces.
@@ -97,6 +108,19 @@ mod tests {
         check(
             &format!("version: 1\ncluster: {{name: a, id: {ID}, {SECRET}}}\n"),
             &JoinError::Already(ID.parse().unwrap()).to_string(),
+        );
+        check(
+            &format!(
+                "version: 1\ncluster: {{name: a, {SECRET}}}\nnetwork: {{static: {{address: 10.0.0.1/24}}}}\n"
+            ),
+            &JoinError::Static(ID.parse().unwrap()).to_string(),
+        );
+        // A machine that is alone may have any name; others need names of their own.
+        let fixed = format!("version: 1\ncluster: {{name: a, {SECRET}}}\nhostname: one\n");
+        let error = join_text("seed.yaml", &fixed, ID.parse().unwrap()).unwrap_err();
+        assert!(
+            error.to_string().contains("put {machine} into it"),
+            "{error}"
         );
         assert!(join_text("seed.yaml", "version: 1\n", ID.parse().unwrap()).is_err());
     }

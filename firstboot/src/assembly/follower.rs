@@ -126,8 +126,8 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assembly::Seat;
     use crate::assembly::message::{Ballot, Standing};
+    use crate::assembly::{Config, Core, Seat, Timing};
     use contract::datagram::MachineId;
 
     const PAUSE: Duration = Duration::from_secs(1);
@@ -245,5 +245,38 @@ mod tests {
             (follower.decided(), follower.beacon().decided),
             (None, None)
         );
+    }
+
+    #[test]
+    fn a_machine_of_the_cluster_answers_it() {
+        let mut memory = Memory::default();
+        memory.learn(1, &founded(3), 1);
+        let config = Config {
+            machines: 1,
+            seats: 1,
+            me: MachineId([1; 16]),
+            incarnation: [1; 16],
+            key: [1; 32],
+            timing: Timing::default(),
+        };
+        let mut core = Core::new(config, memory, [0; 32]).unwrap();
+        let mut follower = follower(Memory::default());
+        let asked = follower.step(Event::Heard(core.beacon()), Duration::ZERO);
+        let [Action::Send { message, .. }] = &asked[..] else {
+            panic!("{asked:?}");
+        };
+        let event = Event::Message {
+            from: follower.beacon().machine,
+            message: message.clone(),
+        };
+        for action in core.step(event, Duration::ZERO) {
+            if let Action::Send { message, .. } = action {
+                let from = core.beacon().machine;
+                follower.step(Event::Message { from, message }, Duration::ZERO);
+            }
+        }
+        assert_eq!(follower.decided(), Some(&founded(3)));
+        // The birth does not stop for it, nor is it counted.
+        assert_eq!((core.troubles(), core.present()), (&[][..], 1));
     }
 }

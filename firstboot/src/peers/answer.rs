@@ -210,7 +210,7 @@ fn admit(host: &dyn Host, birth: &Birth, key: PublicKey, join: &Join) -> Result<
         ));
     };
     let seed = facts::seed(host)?.context("there is no seed yet")?;
-    let name = seed.hostname(&caller.machine.to_string());
+    let own_name = |machine: MachineId| seed.hostname(&machine.to_string());
     let twice = others
         .iter()
         .any(|one| one.machine == caller.machine && one.key != key);
@@ -218,7 +218,16 @@ fn admit(host: &dyn Host, birth: &Birth, key: PublicKey, join: &Join) -> Result<
         .seats
         .iter()
         .any(|seat| seat.machine == caller.machine);
-    if join.host_name != name || twice || seated {
+    // With a join seed a machine may have a name of another form, but not that of a seat.
+    let named = match join.joins {
+        true => {
+            let mut seats = birth.seats.iter();
+            join.host_name == caller.host_name
+                && !seats.any(|seat| own_name(seat.machine) == join.host_name)
+        }
+        false => join.host_name == own_name(caller.machine),
+    };
+    if !named || twice || seated {
         return Ok(Response::Refused(format!(
             "{} is not, or not only, the name of the machine that asks",
             join.host_name
@@ -263,7 +272,7 @@ fn enter(
     expect: u32,
 ) -> (Option<register::Entry>, Verdict) {
     let seats: Vec<MachineId> = birth.seats.iter().map(|seat| seat.machine).collect();
-    let verdict = register.judge(caller.machine, &caller.key, joins, &seats, expect);
+    let verdict = register.judge(caller, joins, &seats, expect);
     let known = register.machines.get(&caller.machine);
     let entry = match verdict {
         Verdict::Known => known.cloned().map(|known| register::Entry {
@@ -277,7 +286,7 @@ fn enter(
             joined: joins,
             removed: None,
         }),
-        Verdict::TooMany | Verdict::Removed => None,
+        Verdict::TooMany | Verdict::Removed | Verdict::NameTaken => None,
     };
     (entry.filter(|entry| known != Some(entry)), verdict)
 }
@@ -293,6 +302,11 @@ fn bar(verdict: Verdict, seed: &Seed) -> Option<String> {
             seed.cluster.name, seed.expect
         )),
         Verdict::Removed => Some(removed(&seed.cluster.name)),
+        Verdict::NameTaken => Some(format!(
+            "another machine of cluster {} has the host name of this one: give it another `hostname` in its seed, erase its \
+             partitions STATE and DATA, and restart it",
+            seed.cluster.name
+        )),
     }
 }
 
