@@ -19,7 +19,8 @@ use crate::pod_routes;
 
 /// Between two looks at the cluster's nodes.
 const PERIOD: Duration = Duration::from_secs(5);
-/// Between two questions whether this machine is still a member, while the API has no node of it or does not answer.
+/// Between two questions whether this machine is still a member, while the API has no node of it or does not answer, or
+/// nobody has told so in this boot.
 const QUESTION: Duration = Duration::from_secs(60);
 /// The labels of control planes, the newer first.
 pub const LABELS: [&str; 2] = [
@@ -37,7 +38,8 @@ pub fn run(host: &dyn Host, role: Role) {
             Err(error) => (true, format!("{error:#}")),
         };
         let now = host.uptime();
-        if missed && now.saturating_sub(asked) >= QUESTION {
+        let untold = standing::settled(host).is_ok_and(|told| told == Some(false));
+        if (missed || untold) && now.saturating_sub(asked) >= QUESTION {
             asked = now;
             if let Err(error) = leave(host) {
                 tracing::warn!("{error:#}");
@@ -53,8 +55,8 @@ pub fn run(host: &dyn Host, role: Role) {
 
 /// Restarts a machine that was removed: whatever it ran for the cluster ends, and at its start it says why it stays out.
 /// One that says so already runs nothing.
-fn leave(host: &dyn Host) -> Result<()> {
-    if !host.exists(standing::SETTLED) {
+pub(crate) fn leave(host: &dyn Host) -> Result<()> {
+    if standing::settled(host)?.is_none() {
         return Ok(());
     }
     let Err(Trouble::Permanent(why)) = standing::ask(host) else {

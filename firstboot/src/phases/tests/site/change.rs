@@ -1,6 +1,7 @@
 //! A cluster that exists changes: machines come late, lose their seat, and are removed.
 
 use super::*;
+use crate::phases::standing;
 use contract::peer::Removal;
 
 /// The seed of the site that machines agree on, as a join seed.
@@ -228,6 +229,11 @@ fn whoever_nobody_can_tell_goes_on() {
     worker.set_uptime(61);
     phase.apply(&**worker).unwrap();
     assert_eq!(phase.observe(&**worker).unwrap(), State::Done);
+    assert_eq!(standing::settled(&**worker).unwrap(), Some(false));
+    // It is asked again until somebody answers.
+    site.talk();
+    standing::ask(&**worker).unwrap();
+    assert_eq!(standing::settled(&**worker).unwrap(), Some(true));
 }
 
 #[test]
@@ -256,4 +262,25 @@ fn a_removal_that_was_cut_off_is_finished_by_the_same_question() {
         assert!(document(remove(&site, 1, false)).contains("the node"));
         assert_eq!(*site.gone.lock().unwrap(), [1]);
     }
+}
+
+#[test]
+fn a_machine_that_is_removed_while_it_runs_restarts_once() {
+    let site = Site::new(5, 3);
+    site.bring().unwrap();
+    let restarts = |number: usize| {
+        let host = &*site.hosts[number];
+        host.effects();
+        crate::agent::leave(host).unwrap();
+        let effects = host.effects();
+        effects.iter().any(|effect| effect.ends_with("reboot"))
+    };
+    assert!(!restarts(4) && !restarts(1));
+    document(remove(&site, 4, false));
+    document(remove(&site, 1, false));
+    assert!(restarts(4) && restarts(1) && !restarts(2));
+    // After that it runs nothing, and says why.
+    site.hosts[4].reboot();
+    assert!(site.bring().is_err());
+    assert!(!restarts(4));
 }
