@@ -103,6 +103,11 @@ test-assembly-sim: prerequisites ## Self-assembly in virtual time, 100,000 runs,
 containerd: prerequisites
 	scripts/debian-packages.sh trixie $(CACHE)/containerd containerd runc
 
+# Of the suite that images are made of; nothing of it is installed or runs as a service.
+.PHONY: etcd
+etcd: prerequisites
+	scripts/debian-packages.sh trixie $(CACHE)/etcd etcd-server
+
 # Of a newer erofs-utils than the host's, with the libraries that it needs.
 .PHONY: erofs-utils
 erofs-utils: prerequisites
@@ -120,10 +125,10 @@ systemd-boot: prerequisites
 
 # The validators of bills of materials are on PyPI alone: without it their test says SKIP, all others must run.
 .PHONY: unit
-unit: prerequisites kube containerd erofs-utils grub systemd-boot
+unit: prerequisites kube containerd etcd erofs-utils grub systemd-boot
 	if scripts/validators.sh $(CACHE)/validators; then export SEEDBED_VALIDATORS=$(CACHE)/validators; \
 	else echo "SKIP validators_take_the_bills_of_materials: the validators cannot be installed from PyPI"; fi; \
-	SEEDBED_CONTAINERD=$(CACHE)/containerd/usr/bin SEEDBED_EROFS_UTILS=$(CACHE)/erofs-utils SEEDBED_GRUB=$(CACHE)/grub SEEDBED_SYSTEMD_BOOT=$(CACHE)/systemd-boot SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests
+	SEEDBED_CONTAINERD=$(CACHE)/containerd/usr/bin SEEDBED_ETCD=$(CACHE)/etcd/usr/bin SEEDBED_EROFS_UTILS=$(CACHE)/erofs-utils SEEDBED_GRUB=$(CACHE)/grub SEEDBED_SYSTEMD_BOOT=$(CACHE)/systemd-boot SEEDBED_REQUIRE_REFEREES=1 cargo test --workspace --locked --exclude seedbed-qemu-tests
 
 .PHONY: machine
 machine: image ## The tests that need a baked image: a boot to Ready, a power cut, sticks, a site of five

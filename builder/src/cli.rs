@@ -12,6 +12,7 @@ mod keys;
 mod lock;
 mod lock_diff;
 mod look;
+mod remove;
 mod seed;
 mod status;
 mod verify;
@@ -42,6 +43,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Seed(args) => seed::run(args),
         Command::Kubeconfig(args) => seed::kubeconfig(args),
         Command::Status(args) => status::status(args),
+        Command::Remove(args) => remove::remove(args),
         Command::Schema(args) => args::schema(args),
         Command::Completions { shell } => args::completions(shell),
         Command::Man { out } => args::man(&out),

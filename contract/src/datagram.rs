@@ -93,6 +93,8 @@ pub struct Roles {
     pub worker: bool,
     /// It has done all that it has to do for that.
     pub ready: bool,
+    /// It came with a join seed, and takes no part in a birth.
+    pub joins: bool,
 }
 
 /// What a machine says of itself.

@@ -59,6 +59,10 @@ pub enum Request {
     EtcdMember(EtcdMember),
     /// A vote in etcd for the learner that asks.
     EtcdVote(EtcdMember),
+    /// Whether the machine that asks is still taken for a member of the cluster.
+    Standing,
+    /// A machine is to be taken out for good; for operators.
+    Remove(Removal),
 }
 
 /// A worker that wants to join.
@@ -69,6 +73,18 @@ pub struct Join {
     pub host_name: String,
     /// A certificate signing request (PKCS #10, PEM), of which only the public key counts.
     pub request: String,
+    /// Whether it came with a join seed, and so is none of the machines that the founding seed expects.
+    pub joins: bool,
+}
+
+/// A machine that is to be taken out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Removal {
+    /// Its host name, or the first eight or more hexadecimal digits of its id.
+    pub machine: String,
+    /// Whether only to say what would be done.
+    pub dry_run: bool,
 }
 
 /// A member of etcd, or one to be.
@@ -144,10 +160,14 @@ pub enum Response {
     },
     /// It is so already, or now.
     Done,
+    /// etcd has no such member, or none any more.
+    NoMember,
     /// Not now: the reason, and the same question may be asked again later.
     NotYet(String),
     /// The question cannot be answered by this machine.
     Refused(String),
+    /// The cluster refuses, whichever of its machines is asked: the reason, and what an operator can do.
+    Barred(String),
 }
 
 /// A document may be a kubeconfig, which nobody wants in a log.
@@ -161,8 +181,10 @@ impl std::fmt::Debug for Response {
                 f.debug_tuple("EtcdMembers").field(members).finish()
             }
             Response::Done => f.write_str("Done"),
+            Response::NoMember => f.write_str("NoMember"),
             Response::NotYet(reason) => f.debug_tuple("NotYet").field(reason).finish(),
             Response::Refused(reason) => f.debug_tuple("Refused").field(reason).finish(),
+            Response::Barred(reason) => f.debug_tuple("Barred").field(reason).finish(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod arguments;
 pub mod discovery;
 pub mod file;
 pub mod install;
+pub mod join;
 pub mod kubernetes;
 pub mod subnet;
 mod validate;
@@ -60,7 +61,7 @@ pub struct Cluster {
     pub name: String,
     /// What its machines know.
     pub secret: Secret,
-    /// Its id, once it exists.
+    /// The id of the cluster to join: this is a join seed, and its machines take no part in a birth.
     pub id: Option<Guid>,
 }
 
@@ -156,6 +157,21 @@ pub fn new_text(name: &str, random: &[u8; SECRET_BYTES]) -> String {
 }
 
 impl Seed {
+    /// Whether machines with this seed join a cluster that exists, and never found one.
+    pub fn joins(&self) -> bool {
+        self.cluster.id.is_some()
+    }
+
+    /// Whether both are of one cluster: the name and the secret are the same, and no id contradicts.
+    pub fn is_of_the_same_cluster(&self, other: &Seed) -> bool {
+        let (one, other) = (&self.cluster, &other.cluster);
+        let contradict = one
+            .id
+            .zip(other.id)
+            .is_some_and(|(one, other)| one != other);
+        one.name == other.name && one.secret == other.secret && !contradict
+    }
+
     /// The host name of the machine with this id, in which eight characters or more tell machines apart.
     pub fn hostname(&self, machine: &str) -> String {
         let short: String = machine.chars().take(8).collect();

@@ -19,6 +19,9 @@ pub struct Status {
     pub host_name: Option<String>,
     /// Its cluster's name, once it is known.
     pub cluster: Option<String>,
+    /// The id of its cluster, a GUID, once that is founded and the machine is a member.
+    #[serde(default)]
+    pub cluster_id: Option<String>,
     /// Its cluster address, once it is fixed.
     pub address: Option<String>,
     /// The image's Kubernetes version.

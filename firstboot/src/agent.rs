@@ -1,6 +1,6 @@
 //! What goes on for as long as a machine is part of a cluster: routes to other machines' pods, where API servers are,
-//! which nodes the firewall lets in, and what is told of the nodes. It begins before the machine is Ready, since pods
-//! need the routes.
+//! which nodes the firewall lets in, what is told of the nodes, and whether it was removed. It begins before the machine
+//! is Ready, since pods need the routes.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,16 +11,19 @@ use serde_json::Value;
 use crate::api;
 use crate::api_servers;
 use crate::birth;
-use crate::host::Host;
+use crate::host::{Cmd, Host};
 use crate::ledger::{self, Identity, Role};
 use crate::neighbours;
 use crate::nodes;
 use crate::phase::Trouble;
-use crate::phases::firewall;
+use crate::phases::{firewall, standing};
 use crate::pod_routes;
 
 /// Between two looks at the cluster's nodes.
 const PERIOD: Duration = Duration::from_secs(5);
+/// Between two questions whether this machine is still a member, while the API has no node of it or does not answer, or
+/// nobody has told so in this boot.
+const QUESTION: Duration = Duration::from_secs(60);
 /// The labels of control planes, the newer first.
 pub const LABELS: [&str; 2] = [
     "node-role.kubernetes.io/control-plane",
@@ -30,11 +33,20 @@ pub const LABELS: [&str; 2] = [
 /// Never returns.
 pub fn run(host: &dyn Host, role: Role) {
     let mut last = String::new();
+    let mut asked = host.uptime();
     loop {
-        let why = match look(host, role) {
-            Ok(()) => String::new(),
-            Err(error) => format!("{error:#}"),
+        let (missed, why) = match look(host, role) {
+            Ok(missed) => (missed, String::new()),
+            Err(error) => (true, format!("{error:#}")),
         };
+        let now = host.uptime();
+        let untold = standing::settled(host).is_ok_and(|told| told == Some(false));
+        if (missed || untold) && now.saturating_sub(asked) >= QUESTION {
+            asked = now;
+            if let Err(error) = leave(host) {
+                tracing::warn!("{error:#}");
+            }
+        }
         if why != last && !why.is_empty() {
             tracing::warn!("following the cluster's nodes: {why}");
         }
@@ -43,8 +55,25 @@ pub fn run(host: &dyn Host, role: Role) {
     }
 }
 
-/// Follows the cluster's nodes once. While no API server answers, those that the machines of the site tell of count.
-fn look(host: &dyn Host, role: Role) -> Result<()> {
+/// Restarts a machine that was removed: whatever it ran for the cluster ends, and at its start it says why it stays out.
+/// One that says so already runs nothing.
+pub(crate) fn leave(host: &dyn Host) -> Result<()> {
+    if standing::settled(host)?.is_none() {
+        return Ok(());
+    }
+    let Err(Trouble::Permanent(why)) = standing::ask(host) else {
+        return Ok(());
+    };
+    tracing::error!("{why:#}");
+    let line = format!("seedbed: {why:#}; the machine restarts\n");
+    host.announce("/dev/console", line.as_bytes());
+    host.run(&Cmd::new("/usr/bin/systemctl").args(["--no-block", "reboot"]))
+        .map(drop)
+}
+
+/// Follows the cluster's nodes once, and says whether this machine's is not among them. While no API server answers, those
+/// that the machines of the site tell of count.
+fn look(host: &dyn Host, role: Role) -> Result<bool> {
     let nodes = match api::object(host, "/api/v1/nodes") {
         Ok(answer) => answer.unwrap_or_default(),
         Err(trouble) => {
@@ -54,7 +83,7 @@ fn look(host: &dyn Host, role: Role) -> Result<()> {
             api_servers::tell(host, role)?;
             keep_own(host, &trouble)?;
             return match trouble {
-                Trouble::Waiting(_) => Ok(()),
+                Trouble::Waiting(_) => Ok(true),
                 Trouble::Transient(error) | Trouble::Permanent(error) => Err(error),
             };
         }
@@ -70,7 +99,9 @@ fn look(host: &dyn Host, role: Role) -> Result<()> {
     let routed = pod_routes::apply(host, &pod_routes::wanted(nodes, &identity.host_name));
     // A route that cannot be made keeps no node out.
     firewall::follow(host, role, &addresses(nodes))?;
-    routed
+    routed?;
+    let mut names = nodes.iter().map(|node| &node["metadata"]["name"]);
+    Ok(!names.any(|name| *name == identity.host_name.as_str()))
 }
 
 /// The addresses of all nodes.
@@ -134,7 +165,7 @@ mod tests {
         ledger::decide(&host, &identity).unwrap();
         host.put("/etc/kubernetes/pki/ca.crt", "x");
         host.put(api::KUBELET, "x");
-        host.web(|_, url| match url {
+        host.web(|_, url, _| match url {
             "7443/api/v1/nodes/plant-1" => Some((
                 200,
                 json!({ "metadata": { "name": "plant-1" } }).to_string(),
@@ -145,7 +176,7 @@ mod tests {
         keep_own(&host, &trouble).unwrap();
         let told = nodes::read(&host).unwrap();
         assert_eq!((told.nodes.len(), told.trouble), (1, None));
-        host.web(|_, _| None);
+        host.web(|_, _, _| None);
         let trouble = api::object(&host, "/api/v1/nodes").unwrap_err();
         keep_own(&host, &trouble).unwrap();
         let told = nodes::read(&host).unwrap();

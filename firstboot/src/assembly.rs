@@ -16,13 +16,16 @@
 //! | [`proposal`] | one attempt to have an entry decided: the proposer |
 //! | [`roster`] | who was heard of lately, and who is there twice |
 //! | [`core`] | all of it together, with timers |
+//! | [`follower`] | the part of a machine with a join seed, which takes no part in a birth |
 
 pub mod config;
 pub mod core;
 pub mod driver;
 pub mod entry;
+pub mod follower;
 pub mod memory;
 pub mod message;
+mod part;
 pub mod proposal;
 pub mod quorum;
 pub mod random;
@@ -32,6 +35,7 @@ pub mod trouble;
 pub use config::{Config, ConfigError, Timing};
 pub use core::{Action, Core, Event};
 pub use entry::{Entry, Seat};
+pub use follower::Follower;
 pub use memory::Memory;
 pub use message::{Ballot, Beacon, Message};
 pub use trouble::Trouble;

@@ -1,7 +1,11 @@
-//! Questions to this machine's etcd about its members, over its JSON gateway (etcd's API, version 3.4 and newer).
+//! Questions to etcd about its members, over its JSON gateway (etcd's API, version 3.5 and newer), and what follows from
+//! the answers ([`membership`]).
 
+pub mod keys;
+pub mod membership;
 pub mod standing;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -14,8 +18,10 @@ use crate::host::{Host, Request};
 use crate::render::etcd::{METRICS_PORT, PKI};
 
 const PORT: u16 = 2379;
-/// How long a change of the members may take, and the list that one is made from.
+/// How long a member may take to answer a question, and to change its cluster.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a member may take to answer whether it is there.
+const PROBE: Duration = Duration::from_secs(3);
 
 /// A member of etcd.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -30,6 +36,9 @@ pub struct Member {
     /// Where other members reach it.
     #[serde(default, rename = "peerURLs")]
     pub peer_urls: Vec<String>,
+    /// Where clients reach it; empty until it has started once.
+    #[serde(default, rename = "clientURLs")]
+    pub client_urls: Vec<String>,
     /// Whether it only follows, without a vote.
     #[serde(default)]
     pub is_learner: bool,
@@ -41,70 +50,135 @@ struct Members {
     members: Vec<Member>,
 }
 
-/// Whether this machine's member answers its health probe, which takes a quorum.
-pub fn is_healthy(host: &dyn Host) -> bool {
-    let probe = Request::loopback(METRICS_PORT, "/health");
-    host.ask(&probe).is_ok_and(|reply| reply.status == 200)
+/// One member, and how it is asked.
+#[derive(Clone)]
+pub struct Client<'a> {
+    host: &'a dyn Host,
+    /// Where it answers clients.
+    address: SocketAddr,
+    /// Where it answers health probes, in plain HTTP.
+    health: SocketAddr,
+    /// The folder with `ca.crt` and the pair `healthcheck-client`.
+    pki: String,
 }
 
-/// Every member.
-pub fn members(host: &dyn Host) -> Result<Vec<Member>> {
-    let answer = ask(host, "list", &json!({}))?;
-    let members: Members = serde_json::from_value(answer).context("reading etcd's members")?;
-    Ok(members.members)
-}
-
-/// Adds a member that follows without a vote.
-pub fn add_learner(host: &dyn Host, url: &str) -> Result<Vec<Member>> {
-    let answer = ask(
-        host,
-        "add",
-        &json!({ "peerURLs": [url], "isLearner": true }),
-    )?;
-    let members: Members = serde_json::from_value(answer).context("reading etcd's members")?;
-    Ok(members.members)
-}
-
-/// Gives a learner its vote; etcd refuses while it is behind.
-pub fn promote(host: &dyn Host, id: &str) -> Result<()> {
-    ask(host, "promote", &json!({ "ID": id })).map(drop)
-}
-
-/// Removes a member.
-pub fn remove(host: &dyn Host, id: &str) -> Result<()> {
-    ask(host, "remove", &json!({ "ID": id })).map(drop)
-}
-
-fn ask(host: &dyn Host, what: &str, asked: &Value) -> Result<Value> {
-    let path = format!("/v3/cluster/member/{what}");
-    question(host, &path, asked, PATIENCE)
-        .with_context(|| format!("asking etcd to {what} a member"))
-}
-
-/// One question to the gateway.
-fn question(host: &dyn Host, path: &str, asked: &Value, patience: Duration) -> Result<Value> {
-    let file = |name: &str| -> Result<Vec<u8>> {
-        let path = format!("{PKI}/{name}");
-        host.read(&path)?
-            .with_context(|| format!("{path} is missing"))
-    };
-    let key = String::from_utf8(file("healthcheck-client.key")?)
-        .context("etcd's client key is no PEM")?;
-    let tls = Tls {
-        trust: Trust::Authority(file("ca.crt")?),
-        client: Some((file("healthcheck-client.crt")?, Secret::new(key))),
-    };
-    let request = Request {
-        timeout: patience,
-        ..Request::loopback(PORT, path)
-    };
-    let reply = host.ask(&request.post(asked.to_string()).tls(tls))?;
-    let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    if reply.status != 200 {
-        let why = answer["message"].as_str().or(answer["error"].as_str());
-        bail!("it refuses: {}", why.unwrap_or("it gives no reason"));
+impl std::fmt::Debug for Client<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({})", self.address)
     }
-    Ok(answer)
+}
+
+impl<'a> Client<'a> {
+    /// Of this machine's own member.
+    pub fn own(host: &'a dyn Host) -> Self {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Client::new(host, loopback(PORT), loopback(METRICS_PORT), PKI)
+    }
+
+    /// Of the member at `address`, with health probes at `health`, and certificates in the folder `pki`.
+    pub fn new(host: &'a dyn Host, address: SocketAddr, health: SocketAddr, pki: &str) -> Self {
+        Client {
+            host,
+            address,
+            health,
+            pki: pki.to_owned(),
+        }
+    }
+
+    /// Whether the member answers its health probe, which takes a quorum.
+    pub fn is_healthy(&self) -> bool {
+        let probe = Request {
+            address: self.health,
+            ..Request::loopback(METRICS_PORT, "/health")
+        };
+        self.host.ask(&probe).is_ok_and(|reply| reply.status == 200)
+    }
+
+    /// Every member, as a quorum knows them: a member that lags behind would tell of those that were.
+    pub fn members(&self) -> Result<Vec<Member>> {
+        self.change("list", &json!({ "linearizable": true }))
+    }
+
+    /// Adds a member that follows without a vote.
+    pub fn add_learner(&self, url: &str) -> Result<Vec<Member>> {
+        self.change("add", &json!({ "peerURLs": [url], "isLearner": true }))
+    }
+
+    /// Gives a learner its vote; etcd refuses while it is behind.
+    pub fn promote(&self, id: &str) -> Result<()> {
+        self.change("promote", &json!({ "ID": id })).map(drop)
+    }
+
+    /// Removes a member.
+    pub fn remove(&self, id: &str) -> Result<()> {
+        self.change("remove", &json!({ "ID": id })).map(drop)
+    }
+
+    /// Whether another member answers, whatever it says.
+    pub fn answers(&self, member: &Member) -> bool {
+        let mut urls = member.client_urls.iter().filter_map(|url| socket(url));
+        urls.any(|address| {
+            self.ask(address, "/v3/maintenance/status", &json!({}), PROBE)
+                .is_ok()
+        })
+    }
+
+    fn change(&self, what: &str, question: &Value) -> Result<Vec<Member>> {
+        let path = format!("/v3/cluster/member/{what}");
+        let answer = self
+            .question(&path, question)
+            .with_context(|| format!("asking etcd to {what} members"))?;
+        let members: Members = serde_json::from_value(answer).context("reading etcd's members")?;
+        Ok(members.members)
+    }
+
+    fn question(&self, path: &str, question: &Value) -> Result<Value> {
+        self.question_within(path, question, PATIENCE)
+    }
+
+    fn question_within(&self, path: &str, question: &Value, timeout: Duration) -> Result<Value> {
+        self.ask(self.address, path, question, timeout)
+    }
+
+    fn ask(
+        &self,
+        address: SocketAddr,
+        path: &str,
+        question: &Value,
+        timeout: Duration,
+    ) -> Result<Value> {
+        let file = |name: &str| -> Result<Vec<u8>> {
+            let path = format!("{}/{name}", self.pki);
+            self.host
+                .read(&path)?
+                .with_context(|| format!("{path} is missing"))
+        };
+        let key = String::from_utf8(file("healthcheck-client.key")?)
+            .context("etcd's client key is no PEM")?;
+        let tls = Tls {
+            trust: Trust::Authority(file("ca.crt")?),
+            client: Some((file("healthcheck-client.crt")?, Secret::new(key))),
+        };
+        let request = Request {
+            address,
+            timeout,
+            ..Request::loopback(PORT, path)
+        };
+        let reply = self
+            .host
+            .ask(&request.post(question.to_string()).tls(tls))?;
+        let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        if reply.status != 200 {
+            let why = answer["message"].as_str().or(answer["error"].as_str());
+            bail!("it refuses: {}", why.unwrap_or("it gives no reason"));
+        }
+        Ok(answer)
+    }
+}
+
+/// The address of `https://ADDRESS:PORT`, as our members advertise themselves.
+fn socket(url: &str) -> Option<SocketAddr> {
+    url.strip_prefix("https://")?.parse().ok()
 }
 
 #[cfg(test)]
@@ -114,12 +188,18 @@ mod tests {
     #[test]
     fn members_are_read_as_the_gateway_writes_them() {
         let text = r#"{"header":{"raft_term":"2"},"members":[
-            {"ID":"9372538179322589801","name":"a","peerURLs":["https://10.0.0.1:2380"],"clientURLs":["x"]},
+            {"ID":"9372538179322589801","name":"a","peerURLs":["https://10.0.0.1:2380"],"clientURLs":["https://10.0.0.1:2379"]},
             {"ID":"2","peerURLs":["https://10.0.0.2:2380"],"isLearner":true}]}"#;
         let members: Members = serde_json::from_str(text).unwrap();
         assert_eq!(members.members[0].id, "9372538179322589801");
         assert!(!members.members[0].is_learner && members.members[1].is_learner);
         assert_eq!(members.members[1].name, "");
+        assert_eq!(members.members[0].client_urls, ["https://10.0.0.1:2379"]);
+        assert_eq!(
+            socket("https://[fd00::1]:2379"),
+            "[fd00::1]:2379".parse().ok()
+        );
+        assert_eq!(socket("http://10.0.0.1:2379"), None);
         assert!(
             serde_json::from_str::<Members>("{}")
                 .unwrap()

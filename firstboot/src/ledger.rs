@@ -5,7 +5,7 @@
 //!
 //! | entry | decides |
 //! |---|---|
-//! | `seed.yaml` | the seed that founded this machine's membership |
+//! | `seed.yaml` | the seed that founded this machine's membership; until it is a member, a join seed may take its place |
 //! | `identity.json` | who the machine is, its machine-id, host name and cluster |
 //! | `channel.json` | the keys by which other machines know it |
 //! | `address.json` | its cluster address |
@@ -230,6 +230,15 @@ pub fn accept_seed(host: &dyn Host, text: &str) -> Result<()> {
             host.write(&seed_path(), 0o600, text.as_bytes())
         }
     }
+}
+
+/// Takes a join seed in place of the founding seed of the same cluster. Only a machine that is no member may: what it
+/// has promised and voted stays, and it votes for nothing any more.
+pub fn replace_seed(host: &dyn Host, text: &str) -> Result<()> {
+    if read::<Membership>(host)?.is_some() {
+        bail!("this machine is a member of its cluster, and keeps the seed that it came with");
+    }
+    host.write(&seed_path(), 0o600, text.as_bytes())
 }
 
 fn seed_path() -> String {

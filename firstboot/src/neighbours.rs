@@ -79,6 +79,7 @@ pub fn ask_control_plane(host: &dyn Host, birth: &Birth, request: &Request) -> O
         match ask(host, neighbour, request) {
             Ok(Response::NotYet(reason)) => why = format!("{}: {reason}", neighbour.host_name),
             Ok(Response::Refused(reason)) => refused = Some((neighbour.host_name.clone(), reason)),
+            Ok(Response::Barred(reason)) => return Err(Trouble::Permanent(anyhow!("{reason}"))),
             Ok(response) => return Ok(response),
             Err(error) => why = format!("{error:#}"),
         }

@@ -27,6 +27,7 @@ pub mod ready;
 pub mod runtime;
 pub mod seed;
 pub mod snapshotter;
+pub mod standing;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -66,6 +67,7 @@ pub const CONTROL_PLANE: &[&dyn Phase] = &[
     &etcd_certificates::EtcdCertificates,
     &etcd::Membership,
     &etcd::Etcd,
+    &standing::Standing,
     &kubeadm::Configuration,
     &kubeadm::Certificates,
     &kubeadm::Kubeconfigs,
@@ -92,8 +94,9 @@ pub const CONTROL_PLANE: &[&dyn Phase] = &[
 /// A machine that runs pods only.
 pub const WORKER: &[&dyn Phase] = &[
     &firewall::Ports,
-    &assembly::Founded,
     &join::JoinPhase,
+    &assembly::Founded,
+    &standing::Standing,
     &api_servers::ApiServers,
     &kubeadm::Configuration,
     &kubelet::Configuration,

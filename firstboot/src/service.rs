@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::facts;
 use crate::host::{Cmd, Host};
 use crate::journal::Journal;
-use crate::ledger::{self, Address, Identity, Role};
+use crate::ledger::{self, Address, Identity, Membership, Role};
 use crate::phases;
 
 /// The administrator's kubeconfig, which machines of the control plane have.
@@ -89,11 +89,13 @@ pub fn give_up(host: &dyn Host) {
 fn publish(host: &dyn Host, kubernetes: &str, phases: &[PhaseStatus]) {
     let identity = ledger::read::<Identity>(host).ok().flatten();
     let address = ledger::read::<Address>(host).ok().flatten();
+    let membership = ledger::read::<Membership>(host).ok().flatten();
     let status = Status {
         version: 1,
         state: Status::sum(phases),
         host_name: identity.as_ref().map(|identity| identity.host_name.clone()),
         cluster: identity.map(|identity| identity.cluster),
+        cluster_id: membership.map(|membership| membership.cluster),
         address: address.map(|address| address.address.to_string()),
         kubernetes: kubernetes.to_owned(),
         phases: phases.to_vec(),

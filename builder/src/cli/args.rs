@@ -68,6 +68,11 @@ pub enum Command {
     Kubeconfig(KubeconfigArgs),
     /// Show how every machine of the seed's site is. Ends with 0 only if all are Ready, else with 1.
     Status(StatusArgs),
+    /// Take a machine out of a cluster for good.
+    ///
+    /// Its member of etcd is removed, if it has one and etcd keeps its quorum; its node object is deleted; and no machine
+    /// of the cluster lets it in any more. Pods are not moved first: drain the node before.
+    Remove(RemoveArgs),
     /// Print the JSON Schema of a document.
     Schema(SchemaArgs),
     /// Print a completion script for a shell.
@@ -451,6 +456,23 @@ pub enum SeedCommand {
         #[arg(long, short, default_value = "seed.yaml")]
         out: PathBuf,
     },
+    /// Write a join seed: for machines that come to a cluster that exists, as workers, and never found one.
+    ///
+    /// It is the founding seed with the cluster's id in it, which a machine of the cluster tells.
+    Join {
+        /// The cluster's seed.
+        #[arg(long)]
+        seed: PathBuf,
+        /// A machine of the cluster: HOST or HOST:PORT [default: those on the local network].
+        #[arg(long, conflicts_with = "id")]
+        address: Option<String>,
+        /// The cluster's id, if no machine is to be asked; a machine's status has it as clusterId.
+        #[arg(long, value_name = "GUID")]
+        id: Option<String>,
+        /// The file to write; an existing one is never overwritten.
+        #[arg(long, short, default_value = "join.yaml")]
+        out: PathBuf,
+    },
     /// Check a seed, and say what the defaults make of it.
     Check {
         /// The seed.
@@ -473,6 +495,22 @@ pub struct KubeconfigArgs {
     /// The file to write [default: standard output].
     #[arg(long, short)]
     pub out: Option<PathBuf>,
+}
+
+/// `seedbed remove`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct RemoveArgs {
+    /// Its host name, or the first eight or more digits of its id.
+    pub machine: String,
+    /// The cluster's seed.
+    #[arg(long)]
+    pub seed: PathBuf,
+    /// Another machine of the control plane: HOST or HOST:PORT [default: any on the local network].
+    #[arg(long)]
+    pub address: Option<String>,
+    /// Only say what would be done.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `seedbed schema`.

@@ -5,8 +5,12 @@ use crate::discovery::Found;
 use crate::output::Unfinished;
 use anyhow::{Context, anyhow, bail};
 use contract::document::text;
+use contract::guid::Guid;
 use contract::peer::{Request, Response};
+use contract::seed::join::join_text;
 use contract::seed::{self, Seed};
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,6 +29,12 @@ const SEARCH: Duration = Duration::from_secs(2);
 pub(super) fn run(command: SeedCommand) -> anyhow::Result<()> {
     match command {
         SeedCommand::New { name, out } => new(&name, &out),
+        SeedCommand::Join {
+            seed,
+            address,
+            id,
+            out,
+        } => join(&seed, address.as_deref(), id.as_deref(), &out),
         SeedCommand::Check { file } => {
             let seed = read(&file)?;
             println!("{}: good", file.display());
@@ -42,6 +52,75 @@ fn new(name: &str, out: &Path) -> anyhow::Result<()> {
     let text = seed::new_text(name, &bytes);
     // A name that makes no valid seed is reported with the same words as in a file.
     seed::parse(&out.display().to_string(), &text)?;
+    create(out, &text)
+}
+
+/// Writes the join seed of the cluster that machines tell of.
+fn join(seed: &Path, address: Option<&str>, id: Option<&str>, out: &Path) -> anyhow::Result<()> {
+    let name = seed.display().to_string();
+    let bytes = fs::read(seed).with_context(|| format!("reading seed {name}"))?;
+    let founding = text(&name, &bytes)?;
+    let id: Guid = match id {
+        Some(id) => id
+            .parse()
+            .context("reading --id: copy it whole from clusterId of a machine's status")?,
+        None => cluster_id(&seed::parse(&name, founding)?, address)?,
+    };
+    create(out, &join_text(&name, founding, id)?)
+}
+
+/// The id of the cluster, by the machine at `address` or by all that are found.
+fn cluster_id(seed: &Seed, address: Option<&str>) -> anyhow::Result<Guid> {
+    let addresses = match address {
+        Some(address) => vec![address.to_owned()],
+        None => machines(seed)?,
+    };
+    let mut ids: BTreeMap<Guid, String> = BTreeMap::new();
+    let mut why = Vec::new();
+    for at in addresses {
+        match told_id(&at, seed) {
+            Ok(Some(id)) => drop(ids.entry(id).or_insert(at)),
+            Ok(None) => why.push(format!("{at}: it is no member of a cluster yet")),
+            Err(error) => why.push(format!("{error:#}")),
+        }
+    }
+    let told: Vec<String> = ids.iter().map(|(id, at)| format!("{id} by {at}")).collect();
+    match ids.pop_first() {
+        Some((id, _)) if ids.is_empty() => Ok(id),
+        Some(_) => bail!(
+            "the machines tell of different clusters ({}): keep one of them, and reset the machines of the other with a new seed",
+            told.join(", ")
+        ),
+        None => bail!(
+            "no machine of this seed tells the id of its cluster; name one with --address{}",
+            why.iter()
+                .map(|why| format!("\n  {why}"))
+                .collect::<String>()
+        ),
+    }
+}
+
+/// The id that a machine's status has, if it is a member.
+fn told_id(at: &str, seed: &Seed) -> anyhow::Result<Option<Guid>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Status {
+        cluster_id: Option<String>,
+    }
+    let text = match crate::peer::ask(at, &seed.cluster.secret, &Request::Status)? {
+        Response::Document(text) => text,
+        Response::NotYet(why) | Response::Refused(why) => bail!("{at}: {why}"),
+        other => bail!("{at} answers the question for its status with {other:?}"),
+    };
+    let status: Status =
+        serde_json::from_str(&text).with_context(|| format!("reading the status of {at}"))?;
+    let id = status.cluster_id.map(|id| id.parse());
+    id.transpose()
+        .with_context(|| format!("reading the status of {at}"))
+}
+
+/// Writes a seed to a file that is not there yet.
+fn create(out: &Path, text: &str) -> anyhow::Result<()> {
     let file = File::options()
         .write(true)
         .create_new(true)
@@ -143,7 +222,7 @@ fn wait_for_kubeconfig(seed: &Seed, address: Option<&str>) -> anyhow::Result<(St
 }
 
 /// Where the channels of the machines on the local network are, those of the control plane first.
-fn machines(seed: &Seed) -> anyhow::Result<Vec<String>> {
+pub(super) fn machines(seed: &Seed) -> anyhow::Result<Vec<String>> {
     let mut found = crate::discovery::find(seed, SEARCH)?;
     found.sort_by_key(|found| !found.beacon.roles.control_plane);
     if found.is_empty() {

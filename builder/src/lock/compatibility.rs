@@ -49,8 +49,8 @@ struct Rule {
 
 const NEWEST: u32 = u32::MAX;
 
-/// From the release notes of Kubernetes and containerd (`RELEASES.md`, "Kubernetes support"), and kubeadm's least
-/// version of an external etcd.
+/// From the release notes of Kubernetes and containerd (`RELEASES.md`, "Kubernetes support"), kubeadm's least
+/// version of an external etcd, and that which `firstboot` changes members with.
 const RULES: &[Rule] = &[
     Rule {
         first: 0,
@@ -75,6 +75,14 @@ const RULES: &[Rule] = &[
         least: Version(2, 0, 0),
         below: None,
         why: "v1.35 was the last that supports containerd 1",
+    },
+    Rule {
+        first: 0,
+        last: 33,
+        component: &ETCD,
+        least: Version(3, 5, 0),
+        below: None,
+        why: "machines ask a quorum for its members, which older ones cannot",
     },
     Rule {
         first: 34,
@@ -193,5 +201,6 @@ mod tests {
         );
         check("v1.34.1", &ETCD, "3.5.16-4", "needs etcd 3.5.24 or newer");
         check("v1.20.2", &ETCD, "3.5.16-4", "");
+        check("v1.20.2", &ETCD, "3.4.23-4", "needs etcd 3.5.0 or newer");
     }
 }

@@ -24,6 +24,7 @@ fn worker(number: u8) -> Status {
         state: Overall::Ready,
         host_name: Some(format!("plant-{number}")),
         cluster: Some(String::from("plant")),
+        cluster_id: None,
         address: Some(format!("10.0.2.{number}")),
         kubernetes: String::from("v1.31.4"),
         phases: Vec::new(),

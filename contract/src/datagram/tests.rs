@@ -23,6 +23,7 @@ fn beacon(sequence: u64) -> Beacon {
             etcd: true,
             worker: false,
             ready: false,
+            joins: false,
         },
         phase: "waiting for 2 of 3 machines".into(),
         time: 1_790_000_000,

@@ -59,7 +59,8 @@ pub struct ClusterFile {
     /// 32 characters of a-z and 2-7, drawn by `seedbed seed new NAME`. Who knows it may join and ask.
     #[schemars(extend("pattern" = "^[a-z2-7]{32}$", "writeOnly" = true))]
     pub secret: String,
-    /// The cluster's id, a GUID, once it exists.
+    /// The id, a GUID, of a cluster that exists. It makes this a join seed, as `seedbed seed join` writes it: machines
+    /// with it become workers of that cluster, and never found one.
     pub id: Option<String>,
 }
 
@@ -77,7 +78,7 @@ impl std::fmt::Debug for ClusterFile {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct MachinesFile {
-    /// The number of machines that are ever powered on with this seed.
+    /// The number of machines that are ever powered on with the founding seed; those with a join seed do not count.
     #[schemars(range(min = 1, max = 1000))]
     pub expect: u32,
 }

@@ -127,6 +127,11 @@ impl Check<'_> {
         }
     }
 
+    /// Whether a machine with this seed is not alone: others have it, too, or there is a cluster to join.
+    fn has_others(&self) -> bool {
+        self.file.machines.expect > 1 || self.file.cluster.id.is_some()
+    }
+
     fn control_plane(&mut self) {
         let (count, expect) = (self.file.control_plane.count, self.file.machines.expect);
         if count % 2 == 0 {
@@ -394,7 +399,7 @@ impl Check<'_> {
                 Err((message, hint)) => self.fault(&path, message, hint),
             }
         }
-        if !file.multicast && file.peers.is_empty() && self.file.machines.expect > 1 {
+        if !file.multicast && file.peers.is_empty() && self.has_others() {
             let message = "without multicast and peers no machine finds another";
             let hint = "add discovery.peers, or take multicast: false away";
             self.fault("discovery.multicast", message, hint);
@@ -412,7 +417,7 @@ impl Check<'_> {
             let message = format!("a host name like {name:?} is not a DNS label");
             self.fault("hostname", message, LABEL);
         }
-        if self.file.machines.expect > 1 && !template.contains("{machine}") {
+        if self.has_others() && !template.contains("{machine}") {
             let message = "all machines would have the same host name";
             self.fault("hostname", message, "put {machine} into it");
         }

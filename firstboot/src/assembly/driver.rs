@@ -14,8 +14,8 @@ use contract::seed::Seed;
 use serde::{Deserialize, Serialize};
 
 use crate::assembly::message::Standing;
-use crate::assembly::quorum::quorum;
-use crate::assembly::{Action, Beacon, Config, Core, Entry, Event, Message, Timing, Trouble};
+use crate::assembly::part::Part;
+use crate::assembly::{Action, Beacon, Config, Entry, Event, Message, Timing, Trouble};
 use crate::birth::{self, Birth};
 use crate::discovery::{self, Discovery, Target};
 use crate::facts;
@@ -56,6 +56,8 @@ pub fn run(host: &'static dyn Host) {
 /// What this machine is told about its site and itself, once all of it is decided.
 struct Site {
     seed: Seed,
+    /// The seed's text. A join seed may take its place.
+    text: String,
     identity: Identity,
     address: IpAddr,
     key: PublicKey,
@@ -63,8 +65,9 @@ struct Site {
 
 impl Site {
     fn read(host: &dyn Host) -> Result<Option<Self>> {
-        let (Some(seed), Some(identity), Some(address), Some(keys)) = (
+        let (Some(seed), Some(text), Some(identity), Some(address), Some(keys)) = (
             facts::seed(host)?,
+            facts::seed_text(host)?,
             ledger::read::<Identity>(host)?,
             ledger::read::<Address>(host)?,
             ledger::read::<ChannelKey>(host)?,
@@ -73,6 +76,7 @@ impl Site {
         };
         Ok(Some(Site {
             seed,
+            text,
             identity,
             address: address.address,
             key: keys.public,
@@ -113,6 +117,7 @@ impl Site {
                 etcd: seated,
                 worker: role.is_some() && !seated,
                 ready,
+                joins: self.seed.joins(),
             },
             phase: String::new(),
             time: 0,
@@ -129,12 +134,9 @@ struct Letter {
 
 fn follow(host: &'static dyn Host, site: &Site) -> Result<()> {
     let config = site.config(host)?;
-    let mut seed = [0; 32];
-    seed[..16].copy_from_slice(&host.random()?);
-    seed[16..].copy_from_slice(&host.random()?);
-    let core = Core::new(config.clone(), birth::memory(host)?, seed)?;
+    let part = Part::new(host, &site.seed, &config, birth::memory(host)?)?;
     let beacon = site.beacon(
-        &core.beacon(),
+        &part.beacon(),
         birth::read(host)?.as_ref(),
         host.exists(READY),
     );
@@ -143,23 +145,23 @@ fn follow(host: &'static dyn Host, site: &Site) -> Result<()> {
         host,
         site,
         config,
-        core,
+        part,
         wire,
         wake: Some(host.uptime()),
         named: None,
         looked: None,
         told: String::new(),
     };
-    loop {
-        driver.turn()?;
-    }
+    while driver.turn()? {}
+    tracing::info!("assembly: a join seed takes the place of the founding seed");
+    Ok(())
 }
 
 struct Driver<'a> {
     host: &'static dyn Host,
     site: &'a Site,
     config: Config,
-    core: Core,
+    part: Part,
     wire: Discovery,
     /// When the core wants to be asked again; nothing if it waits for others alone.
     wake: Option<Duration>,
@@ -173,7 +175,8 @@ struct Driver<'a> {
 
 impl Driver<'_> {
     /// Takes in what comes next, and from time to time what this machine has done itself.
-    fn turn(&mut self) -> Result<()> {
+    /// Says whether to go on; not if the machine has another seed now.
+    fn turn(&mut self) -> Result<bool> {
         let now = self.host.uptime();
         let left = self.wake.map_or(LOOK, |wake| wake.saturating_sub(now));
         match self.wire.receive(left.clamp(SHORTEST, LOOK)) {
@@ -192,8 +195,12 @@ impl Driver<'_> {
             }
             self.announce()?;
             self.neighbours()?;
+            if facts::seed_text(self.host)?.as_ref() != Some(&self.site.text) {
+                return Ok(false);
+            }
         }
-        self.why()
+        self.why()?;
+        Ok(true)
     }
 
     /// Says what this machine is now; the others are told at once if that is new.
@@ -201,14 +208,14 @@ impl Driver<'_> {
         let birth = birth::read(self.host)?;
         let ready = self.host.exists(READY);
         self.wire
-            .announce(self.site.beacon(&self.core.beacon(), birth.as_ref(), ready));
+            .announce(self.site.beacon(&self.part.beacon(), birth.as_ref(), ready));
         Ok(())
     }
 
     fn step(&mut self, event: Event) -> Result<()> {
         // The core asks anew at each step for which there is a reason.
         self.wake = None;
-        for action in self.core.step(event, self.host.uptime()) {
+        for action in self.part.step(event, self.host.uptime()) {
             match action {
                 Action::Persist(memory) => {
                     let json = serde_json::to_vec(&memory).context("composing the votes")?;
@@ -321,29 +328,19 @@ impl Driver<'_> {
 
     /// Tells people why there is no birth yet.
     fn why(&mut self) -> Result<()> {
-        let troubles: Vec<String> = self
-            .core
-            .troubles()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let (present, expected) = (self.core.present(), self.config.machines);
-        let why = match (troubles.is_empty(), self.core.decided()) {
+        let troubles = self.part.troubles().iter();
+        let troubles: Vec<String> = troubles.map(ToString::to_string).collect();
+        let why = match (troubles.is_empty(), self.part.decided()) {
             (false, _) => troubles.join("\n"),
             (true, Some(Entry::Founded { .. })) => String::from("the cluster is founded"),
             (true, Some(Entry::Named { initialiser, .. })) => {
                 format!("machine {initialiser} founds the cluster")
             }
-            (true, None) => {
-                let needed = quorum(expected);
-                format!(
-                    "{present} of {expected} machines are here; {needed} are needed to found the cluster"
-                )
-            }
+            (true, None) => self.part.waits_for(self.config.machines),
         };
         if why != self.told {
             let second = |trouble: &Trouble| matches!(trouble, Trouble::SecondBirth { .. });
-            match self.core.troubles().iter().any(second) {
+            match self.part.troubles().iter().any(second) {
                 true => self.host.write(birth::SECOND, 0o644, why.as_bytes())?,
                 false => self.host.remove(birth::SECOND)?,
             }
@@ -359,6 +356,8 @@ impl Driver<'_> {
 fn event(payload: Payload) -> Option<Event> {
     match payload {
         Payload::Probe => None,
+        // Who takes no part in a birth is none of the machines that are expected.
+        Payload::Beacon(beacon) if beacon.roles.joins => None,
         Payload::Beacon(beacon) => Some(Event::Heard(Beacon {
             machine: beacon.machine,
             incarnation: beacon.incarnation,
@@ -374,5 +373,35 @@ fn event(payload: Payload) -> Option<Event> {
                 message: letter.message,
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_with_a_join_seed_count_for_nothing_in_a_birth() {
+        let beacon = |joins| {
+            Payload::Beacon(datagram::Beacon {
+                machine: MachineId([1; 16]),
+                incarnation: [2; 16],
+                boot: 0,
+                sequence: 0,
+                key: [3; 32],
+                host_name: String::from("plant"),
+                addresses: Vec::new(),
+                decided: None,
+                cluster: None,
+                roles: Roles {
+                    joins,
+                    ..Roles::default()
+                },
+                phase: String::new(),
+                time: 0,
+            })
+        };
+        assert!(matches!(event(beacon(false)), Some(Event::Heard(_))));
+        assert_eq!(event(beacon(true)), None);
     }
 }

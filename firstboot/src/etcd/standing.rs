@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Member, Members, question};
+use super::{Client, Member, Members};
 use crate::host::{Host, Request};
 use crate::render::etcd::METRICS_PORT;
 
@@ -59,14 +59,16 @@ pub fn health(host: &dyn Host, patience: Duration) -> Result<(), String> {
 
 /// How the member stands. It answers without a quorum, and a learner does, too.
 pub fn standing(host: &dyn Host, patience: Duration) -> Result<Standing> {
-    let answer = question(host, "/v3/maintenance/status", &json!({}), patience)
+    let answer = Client::own(host)
+        .question_within("/v3/maintenance/status", &json!({}), patience)
         .context("asking etcd how it stands")?;
     serde_json::from_value(answer).context("reading etcd's standing")
 }
 
 /// Every member as this one knows them, which may be behind. A learner refuses to say.
 pub fn members(host: &dyn Host, patience: Duration) -> Result<Vec<Member>> {
-    let answer = question(host, "/v3/cluster/member/list", &json!({}), patience)
+    let answer = Client::own(host)
+        .question_within("/v3/cluster/member/list", &json!({}), patience)
         .context("asking etcd for its members")?;
     let members: Members = serde_json::from_value(answer).context("reading etcd's members")?;
     Ok(members.members)

@@ -12,7 +12,7 @@ use super::{Call, Cmd, Host, Mount, Output, Reply, Request};
 
 type Answer = Box<dyn Fn(&Fake, &str) -> Result<String> + Send>;
 type Peers = Box<dyn Fn(&Call) -> Result<Response> + Send>;
-type Web = Box<dyn Fn(&Fake, &str) -> Option<(u16, String)> + Send>;
+type Web = Box<dyn Fn(&Fake, &str, &str) -> Option<(u16, String)> + Send>;
 
 /// The machine.
 #[derive(Default)]
@@ -33,6 +33,8 @@ struct Inner {
     effects: Vec<String>,
     mounts: String,
     clock: u64,
+    /// Seconds after the first one.
+    uptime: u64,
     /// Effects that may still happen before the power is cut.
     left: Option<usize>,
 }
@@ -77,6 +79,10 @@ impl Fake {
         self.lock().clock = seconds;
     }
 
+    pub(crate) fn set_uptime(&self, seconds: u64) {
+        self.lock().uptime = seconds;
+    }
+
     pub(crate) fn rule(
         &self,
         start: &str,
@@ -88,7 +94,12 @@ impl Fake {
             .push((start.to_owned(), Box::new(answer)));
     }
 
-    pub(crate) fn web(&self, web: impl Fn(&Fake, &str) -> Option<(u16, String)> + Send + 'static) {
+    /// What is answered to a question: by the machine, the port (and of another machine the address before it) with the
+    /// path, and what was posted.
+    pub(crate) fn web(
+        &self,
+        web: impl Fn(&Fake, &str, &str) -> Option<(u16, String)> + Send + 'static,
+    ) {
         *self.web.lock().unwrap() = Some(Box::new(web));
     }
 
@@ -101,6 +112,7 @@ impl Fake {
     pub(crate) fn reboot(&self) {
         let mut inner = self.lock();
         inner.left = None;
+        inner.uptime = 0;
         inner.mounts.clear();
         let lost = |path: &str| {
             path.starts_with("/run/systemd/")
@@ -119,6 +131,14 @@ impl Fake {
             String::from("/proc/sys/kernel/hostname"),
             b"localhost".to_vec(),
         );
+    }
+
+    /// The power went, and STATE and DATA were erased.
+    pub(crate) fn wipe(&self) {
+        self.reboot();
+        for folder in ["/run/seedbed", "/etc/kubernetes", "/var/lib"] {
+            self.erase(folder);
+        }
     }
 
     /// Takes what was done since the last call.
@@ -347,7 +367,7 @@ impl Host for Fake {
     }
 
     fn uptime(&self) -> Duration {
-        Duration::from_secs(1)
+        Duration::from_secs(1 + self.lock().uptime)
     }
 
     fn random(&self) -> Result<[u8; 16]> {
@@ -355,13 +375,16 @@ impl Host for Fake {
     }
 
     fn ask(&self, request: &Request) -> Result<Reply> {
-        let url = format!("{}{}", request.address.port(), request.path);
+        let url = match request.address.ip().is_loopback() {
+            true => format!("{}{}", request.address.port(), request.path),
+            false => format!("{}{}", request.address, request.path),
+        };
         match self
             .web
             .lock()
             .unwrap()
             .as_ref()
-            .and_then(|web| web(self, &url))
+            .and_then(|web| web(self, &url, request.body.as_deref().unwrap_or_default()))
         {
             Some((status, body)) => Ok(Reply {
                 status,

@@ -8,16 +8,21 @@ use anyhow::{Context, Result};
 use contract::datagram::MachineId;
 use contract::peer::channel::Caller;
 use contract::peer::keys::PublicKey;
-use contract::peer::{Admission, EtcdMember, Join, Request, Response};
+use contract::peer::{Admission, EtcdMember, Join, Removal, Request, Response};
+use contract::seed::Seed;
 
 use crate::api;
 use crate::birth::{self, Birth};
+use crate::etcd::{Client, membership};
 use crate::facts;
 use crate::host::Host;
 use crate::ledger;
-use crate::neighbours;
-use crate::phases::{authorities, etcd};
+use crate::neighbours::{self, Neighbour};
+use crate::phases::authorities;
 use crate::pki::{self, Subject};
+use crate::register::{self, Register, Verdict};
+use crate::removal;
+use crate::render::etcd::peer_url;
 use crate::status;
 
 /// The administrator's kubeconfig, which kubeadm writes.
@@ -26,11 +31,12 @@ const ADMIN: &str = "/etc/kubernetes/admin.conf";
 /// Changes of etcd's membership go one after another.
 static ETCD: Mutex<()> = Mutex::new(());
 
-/// Answers one question. Only those about etcd's membership change anything.
+/// Answers one question. Those about etcd's membership, joining and removal change something.
 pub(crate) fn answer(host: &dyn Host, caller: Caller, request: &Request) -> Response {
     let answered = match (request, caller) {
         (Request::Kubeconfig, _) => kubeconfig(host),
         (Request::Status, _) => tell_status(host),
+        (Request::Remove(removal), Caller::Operator) => remove(host, removal),
         (_, Caller::Operator) => Ok(Response::Refused("only a machine may ask this".into())),
         (_, Caller::Machine(key)) => machine(host, key, request),
     };
@@ -65,10 +71,11 @@ fn machine(host: &dyn Host, key: PublicKey, request: &Request) -> Result<Respons
         }
         Request::EtcdVote(wanted) => seated(host, &birth, key, |_| {
             let _turn = ETCD.lock();
-            etcd::promote(host, wanted)
+            membership::promote(&Client::own(host), wanted)
         }),
         Request::Join(join) => admit(host, &birth, key, join),
-        Request::Kubeconfig | Request::Status => {
+        Request::Standing => standing(host, &birth, key),
+        Request::Kubeconfig | Request::Status | Request::Remove(_) => {
             Ok(Response::Refused("only an operator asks this".into()))
         }
     }
@@ -115,7 +122,33 @@ fn seated(
         ));
     }
     let seed = facts::seed(host)?.context("there is no seed yet")?;
+    if birth.authority.is_some() && Register::read(&Client::own(host))?.removed(seat).is_some() {
+        return Ok(Response::Barred(removed(&seed.cluster.name)));
+    }
     answer(&seed.hostname(&seat.to_string()))
+}
+
+/// Whether a machine that is a member still is one. Who asks proves its key; who it is, its beacon tells.
+fn standing(host: &dyn Host, birth: &Birth, key: PublicKey) -> Result<Response> {
+    let seed = facts::seed(host)?.context("there is no seed yet")?;
+    let register = Register::read(&Client::own(host))?;
+    let mut entries = register.machines.iter();
+    let entry = entries.find(|(_, entry)| entry.key == Some(key));
+    let seated = seat(host, birth, key)?;
+    let machine = entry.map(|(machine, _)| *machine).or(seated);
+    Ok(
+        match machine.and_then(|machine| register.removed(machine)) {
+            Some(_) => Response::Barred(removed(&seed.cluster.name)),
+            None => Response::Done,
+        },
+    )
+}
+
+fn remove(host: &dyn Host, removal: &Removal) -> Result<Response> {
+    let birth = birth::decided(host)?;
+    let seed = facts::seed(host)?.context("there is no seed yet")?;
+    let _turn = ETCD.lock();
+    removal::remove(host, &birth, &seed, removal)
 }
 
 /// The seat of the machine with this key, which proves it. Once the cluster is founded, a machine that came back with
@@ -151,7 +184,16 @@ fn member(host: &dyn Host, birth: &Birth, wanted: &EtcdMember) -> Result<Respons
         });
     }
     let _turn = ETCD.lock();
-    etcd::admit(host, wanted)
+    let own: ledger::Address = ledger::decided(host)?;
+    let there: Vec<String> = neighbours::read(host)?
+        .iter()
+        .map(|one| one.address)
+        .chain([own.address])
+        .map(peer_url)
+        .collect();
+    membership::admit(&Client::own(host), wanted, &|url| {
+        there.iter().any(|one| one == url)
+    })
 }
 
 /// A certificate for a worker's kubelet. Its key stays with the worker, and nobody gets one for a node that is
@@ -170,7 +212,7 @@ fn admit(host: &dyn Host, birth: &Birth, key: PublicKey, join: &Join) -> Result<
         ));
     };
     let seed = facts::seed(host)?.context("there is no seed yet")?;
-    let name = seed.hostname(&caller.machine.to_string());
+    let own_name = |machine: MachineId| seed.hostname(&machine.to_string());
     let twice = others
         .iter()
         .any(|one| one.machine == caller.machine && one.key != key);
@@ -178,11 +220,27 @@ fn admit(host: &dyn Host, birth: &Birth, key: PublicKey, join: &Join) -> Result<
         .seats
         .iter()
         .any(|seat| seat.machine == caller.machine);
-    if join.host_name != name || twice || seated {
+    // With a join seed a machine may have a name of another form, but not that of a seat.
+    let named = match join.joins {
+        true => {
+            let mut seats = birth.seats.iter();
+            join.host_name == caller.host_name
+                && !seats.any(|seat| own_name(seat.machine) == join.host_name)
+        }
+        false => join.host_name == own_name(caller.machine),
+    };
+    if !named || twice || seated {
         return Ok(Response::Refused(format!(
             "{} is not, or not only, the name of the machine that asks",
             join.host_name
         )));
+    }
+    let etcd = Client::own(host);
+    let verdict = register::change(&etcd, caller.machine, |register| {
+        enter(register, caller, join.joins, birth, seed.expect)
+    })?;
+    if let Some(reason) = bar(verdict, &seed) {
+        return Ok(Response::Barred(reason));
     }
     let subject = Subject {
         name: &format!("system:node:{}", join.host_name),
@@ -205,4 +263,59 @@ fn admit(host: &dyn Host, birth: &Birth, key: PublicKey, join: &Join) -> Result<
         certificate,
         api_servers: [address.address].into_iter().chain(seats).collect(),
     }))
+}
+
+/// What is to be written about a worker that wants in, and what came of it.
+fn enter(
+    register: &Register,
+    caller: &Neighbour,
+    joins: bool,
+    birth: &Birth,
+    expect: u32,
+) -> (Option<register::Entry>, Verdict) {
+    let seats: Vec<MachineId> = birth.seats.iter().map(|seat| seat.machine).collect();
+    let verdict = register.judge(caller, joins, &seats, expect);
+    let known = register.machines.get(&caller.machine);
+    let entry = match verdict {
+        Verdict::Known => known.cloned().map(|known| register::Entry {
+            key: Some(caller.key),
+            ..known
+        }),
+        Verdict::Welcome => Some(register::Entry {
+            version: 1,
+            host_name: caller.host_name.clone(),
+            key: Some(caller.key),
+            joined: joins,
+            removed: None,
+        }),
+        Verdict::TooMany | Verdict::Removed | Verdict::NameTaken => None,
+    };
+    (entry.filter(|entry| known != Some(entry)), verdict)
+}
+
+/// Why the cluster does not take a worker, and what can be done.
+fn bar(verdict: Verdict, seed: &Seed) -> Option<String> {
+    match verdict {
+        Verdict::Known | Verdict::Welcome => None,
+        Verdict::TooMany => Some(format!(
+            "cluster {} exists and has all machines that its seed expects (machines.expect: {}): this machine is one \
+             too many and stays out. To take it in as a worker, write a join seed with `seedbed seed join --seed \
+             seed.yaml`, put that on this machine in place of its seed, and restart it",
+            seed.cluster.name, seed.expect
+        )),
+        Verdict::Removed => Some(removed(&seed.cluster.name)),
+        Verdict::NameTaken => Some(format!(
+            "another machine of cluster {} has the host name of this one: give it another `hostname` in its seed, erase its \
+             partitions STATE and DATA, and restart it",
+            seed.cluster.name
+        )),
+    }
+}
+
+/// What a machine is told that was sent away.
+fn removed(cluster: &str) -> String {
+    format!(
+        "this machine was removed from cluster {cluster} and stays out. To use it anew, erase its partitions STATE and \
+         DATA; for this cluster, give it a join seed of `seedbed seed join --seed seed.yaml` then"
+    )
 }

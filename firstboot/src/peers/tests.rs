@@ -64,7 +64,7 @@ fn the_kubeconfig_is_given_once_the_control_plane_answers() {
     not_yet(founded(), "the API server does not answer yet");
 
     let ready = founded();
-    ready.web(|_, url| (url == "6443/readyz").then(|| (200, "ok".into())));
+    ready.web(|_, url, _| (url == "6443/readyz").then(|| (200, "ok".into())));
     let answer = ask(start(ready), SECRET, &Request::Kubeconfig).unwrap();
     assert_eq!(answer, Response::Document("apiVersion: v1\n".into()));
 }

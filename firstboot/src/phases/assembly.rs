@@ -92,7 +92,7 @@ impl Phase for Assembly {
 }
 
 /// Empties a folder that programs write; the folder itself is mounted elsewhere.
-fn erase(host: &dyn Host, folder: &str) -> anyhow::Result<()> {
+pub(super) fn erase(host: &dyn Host, folder: &str) -> anyhow::Result<()> {
     let find = Cmd::new("/usr/bin/find").arg(folder);
     host.run(&find.args(["-xdev", "-mindepth", "1", "-delete"]))?;
     Ok(())
@@ -107,8 +107,9 @@ impl Phase for Founded {
         "founded"
     }
 
+    /// A worker is a member once the control plane has let it in.
     fn after(&self) -> &'static [&'static str] {
-        &["assembly"]
+        &["assembly", "join"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {

@@ -96,7 +96,7 @@ impl Phase for PodNetwork {
 fn first_range(host: &dyn Host) -> Outcome<Option<String>> {
     let seed = facts::seed(host)?.context("there is no seed yet")?;
     Ok(match seed.expect {
-        1 => first_of(seed.network.pods),
+        1 if !seed.joins() => first_of(seed.network.pods),
         _ => None,
     })
 }

@@ -9,12 +9,13 @@
 //! directory that lost its member after that is never started again as if it were new.
 
 use anyhow::{Context, anyhow};
+use contract::paths::DATA;
 use contract::peer::{self, Request, Response};
 
 use crate::birth::Birth;
-use crate::etcd as client;
+use crate::etcd::Client;
 use crate::facts::{self, Facts};
-use crate::host::Host;
+use crate::host::{Cmd, Host};
 use crate::ledger::{self, EtcdMember};
 use crate::neighbours;
 use crate::phase::{Outcome, Phase, State, Trouble};
@@ -199,11 +200,13 @@ impl Phase for Healthy {
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
-        Ok(match (client::is_healthy(host), host.exists(FOUNDED)) {
-            (true, true) => State::Done,
-            (true, false) => State::Partial(String::from("its founding is not recorded")),
-            (false, _) => State::Absent,
-        })
+        Ok(
+            match (Client::own(host).is_healthy(), host.exists(FOUNDED)) {
+                (true, true) => State::Done,
+                (true, false) => State::Partial(String::from("its founding is not recorded")),
+                (false, _) => State::Absent,
+            },
+        )
     }
 
     fn apply(&self, host: &dyn Host) -> Outcome<()> {
@@ -212,7 +215,7 @@ impl Phase for Healthy {
         if !member.founds && !host.exists(FOUNDED) {
             vote(host, member)?;
         }
-        match client::is_healthy(host) {
+        match Client::own(host).is_healthy() {
             true => Ok(host.write(FOUNDED, 0o600, b"1\n")?),
             false => Err(Trouble::Waiting(String::from("etcd is not healthy yet"))),
         }
@@ -223,76 +226,36 @@ impl Phase for Healthy {
 fn vote(host: &dyn Host, member: EtcdMember) -> Outcome<()> {
     let facts = Facts::read(host)?;
     let request = Request::EtcdVote(peer::EtcdMember {
-        name: member.name,
+        name: member.name.clone(),
         url: etcd::peer_url(facts.address.address),
     });
     match neighbours::ask_control_plane(host, &facts.birth, &request)? {
         Response::Done => Ok(()),
+        Response::NoMember => begin_anew(
+            host,
+            "the other members have taken this one out while it was joining",
+        ),
+        Response::EtcdMembers { members, .. } if members != member.initial_cluster => begin_anew(
+            host,
+            "etcd's members have changed while this one was joining",
+        ),
+        Response::EtcdMembers { .. } => Err(Trouble::Waiting(String::from(
+            "etcd has not found the other members yet",
+        ))),
         other => Err(Trouble::Transient(anyhow!(
             "the control plane answers the question for a vote with {other:?}"
         ))),
     }
 }
 
-/// What the members of a cluster that is founded answer to a machine that wants to be one. It is blank: a member of
-/// its name that has started is dead. Changes go one by one, so that the list that a machine starts with is right.
-pub fn admit(host: &dyn Host, wanted: &peer::EtcdMember) -> anyhow::Result<Response> {
-    if !client::is_healthy(host) {
-        return Ok(Response::NotYet(String::from("etcd is not healthy")));
-    }
-    let mut members = client::members(host)?;
-    let at = |member: &client::Member| member.peer_urls.contains(&wanted.url);
-    let joining = |member: &&client::Member| member.is_learner || member.name.is_empty();
-    if let Some(other) = members.iter().filter(joining).find(|member| !at(member)) {
-        let url = other.peer_urls.first().cloned().unwrap_or_default();
-        return Ok(Response::NotYet(format!("{url} is joining etcd")));
-    }
-    let mut named = members.iter();
-    if let Some(dead) = named.find(|member| member.name == wanted.name) {
-        tracing::warn!(
-            "etcd's member {} came back blank; it is removed, and added anew",
-            dead.name
-        );
-        client::remove(host, &dead.id)?;
-        return Ok(Response::NotYet(String::from("its dead member is removed")));
-    }
-    match members.iter().find(|member| at(member)) {
-        Some(waiting) if waiting.name.is_empty() => {}
-        Some(other) => {
-            return Ok(Response::Refused(format!(
-                "{} is the address of etcd's member {}",
-                wanted.url, other.name
-            )));
-        }
-        None => members = client::add_learner(host, &wanted.url)?,
-    }
-    let named = members.iter().filter_map(|member| {
-        let url = member.peer_urls.first()?;
-        let name = match *url == wanted.url {
-            true => &wanted.name,
-            false => &member.name,
-        };
-        (!name.is_empty()).then(|| format!("{name}={url}"))
-    });
-    Ok(Response::EtcdMembers {
-        members: named.collect::<Vec<_>>().join(","),
-        founds: false,
-    })
-}
-
-/// Gives the machine its vote.
-pub fn promote(host: &dyn Host, wanted: &peer::EtcdMember) -> anyhow::Result<Response> {
-    let members = client::members(host)?;
-    let mut mine = members.iter();
-    match mine.find(|member| member.peer_urls.contains(&wanted.url)) {
-        Some(member) if member.is_learner => match client::promote(host, &member.id) {
-            Ok(()) => Ok(Response::Done),
-            Err(error) => Ok(Response::NotYet(format!("{error:#}"))),
-        },
-        Some(_) => Ok(Response::Done),
-        None => Ok(Response::Refused(format!(
-            "{} is no member of etcd",
-            wanted.url
-        ))),
-    }
+/// Gives up a membership in etcd that never came to a vote, so that nothing is lost with its data. After a start of the
+/// machine the data is missed, and the machine asks to be taken in once more.
+fn begin_anew(host: &dyn Host, why: &str) -> Outcome<()> {
+    let systemctl = || Cmd::new("/usr/bin/systemctl");
+    host.run(&systemctl().args(["stop", UNIT]))?;
+    super::assembly::erase(host, &format!("{DATA}/etcd"))?;
+    host.run(&systemctl().args(["--no-block", "reboot"]))?;
+    Err(Trouble::Waiting(format!(
+        "{why}; the machine restarts to join anew"
+    )))
 }

@@ -5,8 +5,6 @@
 
 use anyhow::{Context, Result};
 use contract::peer::keys::KeyPair;
-use contract::seed::Seed;
-use sha2::{Digest, Sha256};
 
 use crate::facts;
 use crate::host::Host;
@@ -90,19 +88,4 @@ fn decide(host: &dyn Host) -> Result<Identity> {
     };
     ledger::decide(host, &identity)?;
     Ok(identity)
-}
-
-/// What tells the seeds of different sites apart: the id that the seed gives, or a digest of name and secret.
-pub fn cluster_id(seed: &Seed) -> String {
-    if let Some(id) = &seed.cluster.id {
-        return id.to_string();
-    }
-    let mut hash = Sha256::new();
-    hash.update(b"seedbed cluster id v1\0");
-    hash.update(seed.cluster.name.as_bytes());
-    hash.update(b"\0");
-    hash.update(seed.cluster.secret.expose().as_bytes());
-    let mut bytes = [0u8; 16];
-    bytes.copy_from_slice(&hash.finalize()[..16]);
-    contract::guid::Guid::derived(bytes).to_string()
 }

@@ -1,17 +1,17 @@
 //! Join: a worker gets its kubelet's certificate from the control plane.
 //!
-//! Before: the cluster is founded. After: the cluster's authority, kubelet's kubeconfig and its first certificate are
+//! Before: the cluster is founded, which the machine knows. After: the cluster's authority, kubelet's kubeconfig and its first certificate are
 //! there, and it is known where API servers are. kubelet renews the certificate by itself.
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use contract::peer::{self, Request, Response};
 use serde_json::json;
 
 use crate::api_servers;
 use crate::birth;
+use crate::facts;
 use crate::host::Host;
-use crate::ledger::{self, Identity, Membership};
-use crate::machine::identity::hex;
+use crate::ledger::{self, Identity};
 use crate::neighbours;
 use crate::phase::{Outcome, Phase, State, Trouble};
 use crate::pki::{self, PKI};
@@ -31,7 +31,7 @@ impl Phase for JoinPhase {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["founded", "paths"]
+        &["assembly", "paths"]
     }
 
     fn observe(&self, host: &dyn Host) -> Outcome<State> {
@@ -46,12 +46,14 @@ impl Phase for JoinPhase {
     }
 
     fn apply(&self, host: &dyn Host) -> Outcome<()> {
-        let (birth, membership) = (birth::decided(host)?, ledger::decided::<Membership>(host)?);
+        let birth = birth::decided(host)?;
+        let seed = facts::seed(host)?.context("there is no seed yet")?;
         let identity: Identity = ledger::decided(host)?;
         let asked = pki::request()?;
         let request = Request::Join(peer::Join {
             host_name: identity.host_name.clone(),
             request: asked.public,
+            joins: seed.joins(),
         });
         let admission = match neighbours::ask_control_plane(host, &birth, &request)? {
             Response::Admission(admission) => admission,
@@ -61,7 +63,7 @@ impl Phase for JoinPhase {
                 )));
             }
         };
-        if hex(&pki::fingerprint(&admission.authority)?) != membership.authority {
+        if Some(pki::fingerprint(&admission.authority)?) != birth.authority {
             return Err(Trouble::Transient(anyhow!(
                 "the control plane answers with another authority than the cluster was founded with"
             )));

@@ -60,6 +60,7 @@ impl Phase for Kubelet {
             "control-plane",
             "api-servers",
             "queue",
+            "standing",
             "etcd",
             "runtime",
             "store",

@@ -184,7 +184,7 @@ fn numbered(seed: &str, number: u8) -> Fake {
         host.put("/api/ranges", patch["spec"]["podCIDRs"].to_string());
         Ok(String::new())
     });
-    host.web(web);
+    host.web(|host, url, _| web(host, url));
     host
 }
 

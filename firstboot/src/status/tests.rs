@@ -112,7 +112,7 @@ fn certify(host: &Fake) {
     );
 }
 
-fn etcd_answers(_: &Fake, url: &str) -> Option<(u16, String)> {
+fn etcd_answers(_: &Fake, url: &str, _: &str) -> Option<(u16, String)> {
     let body = match url {
         "6443/readyz" | "7443/readyz" | "2381/health" => json!({}),
         "2379/v3/maintenance/status" => json!({
@@ -196,8 +196,8 @@ fn all_of_a_control_plane_is_told() {
 #[test]
 fn a_worker_asks_through_its_load_balancer_and_has_no_etcd() {
     let host = member(ledger::Role::Worker);
-    host.web(|host, url| match url {
-        "7443/readyz" => etcd_answers(host, url),
+    host.web(|host, url, _| match url {
+        "7443/readyz" => etcd_answers(host, url, ""),
         _ => panic!("a worker does not ask {url}"),
     });
     let status = told(&host).unwrap().unwrap();
@@ -212,7 +212,7 @@ fn a_worker_asks_through_its_load_balancer_and_has_no_etcd() {
 #[test]
 fn what_does_not_answer_is_told_with_the_reason() {
     let host = member(ledger::Role::ControlPlane);
-    host.web(|_, url| match url {
+    host.web(|_, url, _| match url {
         "6443/readyz" => Some((500, String::new())),
         "2381/health" => Some((
             503,

@@ -12,6 +12,7 @@ fn control_plane(number: u8) -> Status {
         state: Overall::Ready,
         host_name: Some(format!("plant-7-1a2b3c4{number}")),
         cluster: Some(String::from("plant-7")),
+        cluster_id: None,
         address: Some(format!("192.168.7.{}", 9 + number)),
         kubernetes: String::from("v1.31.4"),
         phases: vec![phase("clock", Progress::Done, None)],

@@ -1,5 +1,8 @@
 //! Several machines in memory, who ask each other over channels that are function calls.
 
+mod change;
+mod keys;
+
 use super::*;
 use crate::host::Call;
 use crate::neighbours::{NEIGHBOURS, Neighbour};
@@ -8,6 +11,8 @@ use crate::render::encryption;
 use contract::peer::channel::Caller;
 use contract::peer::keys::EncryptionKey;
 use contract::peer::{EtcdMember, Join, Request, Response};
+use keys::Keys;
+use serde_json::Value;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,6 +23,11 @@ const ETCD: &str = "/run/systemd/system/etcd.service";
 /// The machines; what each is asked, it answers itself.
 struct Site {
     hosts: Vec<Arc<Fake>>,
+    /// How many of them found the cluster.
+    expect: usize,
+    keys: Arc<Mutex<Keys>>,
+    /// The members of etcd that were removed.
+    gone: Arc<Mutex<Vec<usize>>>,
     /// As the machines' driver would tell.
     decided: Mutex<Option<Decision>>,
     /// Whether the founding is held up.
@@ -27,11 +37,19 @@ struct Site {
 
 impl Site {
     fn new(machines: u8, seats: usize) -> Self {
-        let seed =
-            format!("{SEED}machines: {{expect: {machines}}}\ncontrolPlane: {{count: {seats}}}\n");
-        let hosts: Vec<Arc<Fake>> = (0..machines)
-            .map(|number| Arc::new(numbered(&seed, number)))
+        Site::with_others(machines, seats, &[])
+    }
+
+    /// A site to which other machines come later, with these seeds.
+    fn with_others(machines: u8, seats: usize, others: &[String]) -> Self {
+        let seed = founding(machines, seats);
+        let seeds = std::iter::repeat_n(&seed, usize::from(machines)).chain(others);
+        let hosts: Vec<Arc<Fake>> = (0..)
+            .zip(seeds)
+            .map(|(number, seed)| Arc::new(numbered(seed, number)))
             .collect();
+        let keys = Arc::new(Mutex::new(Keys::default()));
+        let gone = Arc::new(Mutex::new(Vec::new()));
         for (own, host) in hosts.iter().enumerate() {
             // Weak, since each would otherwise hold all others and itself.
             let others: Vec<_> = hosts.iter().map(Arc::downgrade).collect();
@@ -49,24 +67,53 @@ impl Site {
                 Ok(answer(&*asked, Caller::Machine(caller), &call.request))
             });
             let all: Vec<_> = hosts.iter().map(Arc::downgrade).collect();
-            host.web(move |host, url| match url {
-                "2381/health" => {
-                    let runs = |number: usize| all[number].upgrade().unwrap().exists(ETCD);
-                    let running = (0..seats).filter(|number| runs(*number)).count();
-                    (running > seats / 2).then(|| (200, String::new()))
-                }
+            let (keys, gone) = (Arc::clone(&keys), Arc::clone(&gone));
+            let quorum = move |all: &[std::sync::Weak<Fake>]| {
+                let runs = |number: usize| all[number].upgrade().unwrap().exists(ETCD);
+                let running = (0..seats).filter(|number| runs(*number)).count();
+                running > seats / 2
+            };
+            host.web(move |host, url, body| match url {
+                "2381/health" => quorum(&all).then(|| (200, String::new())),
+                "2379/v3/kv/range" | "2379/v3/kv/txn" => quorum(&all).then(|| {
+                    let path = url.rsplit('/').next().unwrap();
+                    (200, keys.lock().unwrap().answer(path, body).to_string())
+                }),
+                "2379/v3/cluster/member/remove" => quorum(&all).then(|| {
+                    let id: Value = serde_json::from_str(body).unwrap();
+                    let number: usize = id["ID"].as_str().unwrap().parse().unwrap();
+                    gone.lock().unwrap().push(number);
+                    (200, String::from("{}"))
+                }),
                 "2379/v3/cluster/member/list" => {
+                    let gone = gone.lock().unwrap();
                     let members: Vec<_> = (0..seats)
+                        .filter(|number| !gone.contains(number))
                         .map(|number| {
-                            let runs = all[number].upgrade().unwrap().exists(ETCD);
+                            let began = all[number]
+                                .upgrade()
+                                .unwrap()
+                                .exists("/var/lib/etcd/member");
                             let url = format!("https://10.0.2.{}:2380", 15 + number);
                             serde_json::json!({
                                 "ID": number.to_string(), "peerURLs": [url],
-                                "name": if runs { format!("plant-{number}") } else { String::new() },
+                                "clientURLs": [url.replace("2380", "2379")],
+                                "name": if began { name(&all[number]) } else { String::new() },
                             })
                         })
                         .collect();
                     Some((200, serde_json::json!({ "members": members }).to_string()))
+                }
+                _ if url.ends_with(":2379/v3/maintenance/status") => {
+                    let (address, _) = url.split_once(':').unwrap();
+                    let number: usize = address.rsplit('.').next().unwrap().parse().unwrap();
+                    let runs = all[number - 15].upgrade().unwrap().exists(ETCD);
+                    runs.then(|| (200, String::from("{}")))
+                }
+                _ if url.starts_with("6443/api/v1/nodes/")
+                    && Some(&url[18..]) != host.text("/etc/hostname").as_deref().map(str::trim) =>
+                {
+                    Some((200, String::from("{}")))
                 }
                 // A worker asks through the load balancer.
                 _ => web(host, &url.replacen("7443/", "6443/", 1)),
@@ -87,11 +134,18 @@ impl Site {
             host.rule("/usr/bin/systemctl --no-block reboot", |_, _| {
                 Ok(String::new())
             });
+            host.rule(
+                "/usr/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf delete node ",
+                |_, _| Ok(String::new()),
+            );
             // The controller manager gives ranges by itself.
             host.put("/api/ranges", format!("[\"10.244.{own}.0/24\"]"));
         }
         Site {
             hosts,
+            expect: usize::from(machines),
+            keys,
+            gone,
             decided: Mutex::default(),
             held: AtomicBool::new(false),
             seats,
@@ -124,7 +178,7 @@ impl Site {
     fn decide(&self, heard: &[Neighbour]) {
         let mut decided = self.decided.lock().unwrap();
         match &*decided {
-            None if heard.len() == self.hosts.len() => {
+            None if heard.len() >= self.expect => {
                 let seat = |one: &Neighbour| Seat {
                     machine: one.machine,
                     key: *one.key.as_bytes(),
@@ -177,6 +231,17 @@ impl Site {
         }
         Err(why.join("\n"))
     }
+}
+
+/// The host name of a machine that has one.
+fn name(host: &std::sync::Weak<Fake>) -> String {
+    let host = host.upgrade().unwrap();
+    ledger::decided::<Identity>(&*host).unwrap().host_name
+}
+
+/// The founding seed.
+fn founding(machines: u8, seats: usize) -> String {
+    format!("{SEED}machines: {{expect: {machines}}}\ncontrolPlane: {{count: {seats}}}\n")
 }
 
 /// Which machine it is, by its address.
@@ -339,6 +404,7 @@ fn nobody_gets_a_certificate_for_another_machines_node() {
         let join = Request::Join(Join {
             host_name: identity.host_name,
             request: crate::pki::request().unwrap().public,
+            joins: false,
         });
         let told = answer(&*site.hosts[0], Caller::Machine(keys.public), &join);
         assert!(matches!(told, Response::Refused(_)), "{told:?}");
@@ -357,6 +423,7 @@ fn nothing_is_served_before_the_founding() {
     let join = Request::Join(Join {
         host_name: String::from("plant-worker"),
         request: crate::pki::request().unwrap().public,
+        joins: false,
     });
     for request in [join, Request::Kubeconfig] {
         let told = answer(&*site.hosts[0], Caller::Machine(other.public), &request);
