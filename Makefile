@@ -132,7 +132,7 @@ unit: prerequisites kube containerd etcd erofs-utils grub systemd-boot
 
 .PHONY: machine
 machine: image ## The tests that need a baked image: a boot to Ready, a power cut, sticks, a site of five
-	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_REQUIRE_REFEREES=1 $(STATIC) cargo test $(RELEASE) -p seedbed-qemu-tests --lib --test build --test closed --test machine --test medium --test sectors --test secure_boot --test seed_stick --test power_cut --test laboratory --test boot_to_ready -- --test-threads=1 --nocapture
+	SEEDBED_REQUIRE_IMAGE=1 SEEDBED_REQUIRE_REFEREES=1 $(STATIC) cargo test $(RELEASE) -p seedbed-qemu-tests --lib --test build --test closed --test machine --test medium --test sectors --test secure_boot --test seed_stick --test power_cut --test laboratory --test membership --test boot_to_ready -- --test-threads=1 --nocapture
 
 .PHONY: test-arm64
 test-arm64: image-arm64 ## The tier of arm64: its image boots to Ready, emulated

@@ -13,11 +13,13 @@ mod machine;
 pub use machine::Machine;
 
 use crate::cluster::Cluster;
+use crate::command::Tool;
 use crate::environment::Environment;
 use crate::report::{results, say};
 use crate::stand;
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::MutexGuard;
@@ -27,6 +29,8 @@ use tempfile::TempDir;
 
 /// The network namespace of the site.
 const SITE: &str = "seedbed-laboratory";
+/// What makes `ip` run a program there.
+const ON_SITE: [&str; 3] = ["netns", "exec", SITE];
 /// The name of each machine's card.
 pub const INTERFACE: &str = "lan0";
 /// This host's address on the site: the last of those that machines draw from.
@@ -162,9 +166,9 @@ impl Lab {
         })
     }
 
-    /// A command of this host, on the site.
-    pub fn on_site(&self) -> Vec<String> {
-        ["ip", "netns", "exec", SITE].map(String::from).into()
+    /// A program of this host, run on the site.
+    pub fn host_tool(&self, program: impl AsRef<OsStr>) -> Tool {
+        Tool::new("ip").args(ON_SITE).arg(program)
     }
 
     /// The cluster as an operator on the site finds it, who has the seed and knows no address.
@@ -173,7 +177,9 @@ impl Lab {
             self.environment.seedbed.as_path(),
             self.environment.kubectl.as_path(),
         );
-        Cluster::find(self.on_site(), programs, &self.seed(), self.folder.path())
+        let before = ["ip"].into_iter().chain(ON_SITE);
+        let before = before.map(String::from).collect();
+        Cluster::find(before, programs, &self.seed(), self.folder.path())
     }
 
     /// The same cluster, asked through a machine's own load balancer.
