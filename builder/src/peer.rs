@@ -48,6 +48,7 @@ pub fn exchange(
         let response = match channel.receive(MAX_RESPONSE)? {
             Response::NotYet(reason) => Response::NotYet(plain(&reason)),
             Response::Refused(reason) => Response::Refused(plain(&reason)),
+            Response::Barred(reason) => Response::Barred(plain(&reason)),
             other => other,
         };
         Ok(Exchange {

@@ -55,6 +55,19 @@ pub struct Status {
     /// Other machines that it knows of.
     #[serde(default)]
     pub machines: Vec<Known>,
+    /// Machines that were taken out of the cluster; told by its control planes.
+    #[serde(default)]
+    pub removed: Vec<Removed>,
+}
+
+/// A machine that was taken out of the cluster for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Removed {
+    /// Its host name.
+    pub host_name: String,
+    /// Whether it came with a join seed, and so was none of those that the founding seed expects.
+    pub joined: bool,
 }
 
 /// How the machine stands.

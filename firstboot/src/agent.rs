@@ -82,6 +82,12 @@ fn look(host: &dyn Host, role: Role) -> Result<bool> {
             api_servers::keep(host, &known)?;
             api_servers::tell(host, role)?;
             keep_own(host, &trouble)?;
+            // A kubelet that may not list nodes knows at least the machines that are heard of.
+            if let Trouble::Transient(_) = trouble {
+                let heard = neighbours::read(host)?;
+                known.extend(heard.iter().map(|one| one.address));
+                firewall::follow(host, role, &known)?;
+            }
             return match trouble {
                 Trouble::Waiting(_) => Ok(true),
                 Trouble::Transient(error) | Trouble::Permanent(error) => Err(error),

@@ -7,6 +7,7 @@ use contract::datagram::MachineId;
 use contract::guid::Guid;
 
 use crate::assembly::{Entry, Memory, Seat};
+use crate::facts;
 use crate::host::Host;
 use crate::ledger::{self, ChannelKey, Epoch, Identity, Role};
 
@@ -107,7 +108,10 @@ pub fn read(host: &dyn Host) -> Result<Option<Birth>> {
         machine: identity.machine_id()?,
         key: *keys.public.as_bytes(),
     };
-    Ok(memory(host)?.entry().map(|entry| Birth::new(entry, me)))
+    let birth = memory(host)?.entry().map(|entry| Birth::new(entry, me));
+    // What the machine learnt of another founding before it was given a join seed is not its cluster's.
+    let wanted = facts::seed(host)?.and_then(|seed| seed.cluster.id);
+    Ok(birth.filter(|birth| wanted.is_none_or(|id| id.to_string() == birth.cluster)))
 }
 
 /// The birth, which the phase `assembly` has waited for.

@@ -18,7 +18,7 @@ use crate::host::{Host, Request};
 use crate::render::etcd::{METRICS_PORT, PKI};
 
 const PORT: u16 = 2379;
-/// How long a member may take to answer a question, and to change its cluster.
+/// How long a member may take to answer a question, and to change its cluster, unless a client says otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a member may take to answer whether it is there.
 const PROBE: Duration = Duration::from_secs(3);
@@ -60,6 +60,8 @@ pub struct Client<'a> {
     health: SocketAddr,
     /// The folder with `ca.crt` and the pair `healthcheck-client`.
     pki: String,
+    /// How long it may take to answer a question.
+    patience: Duration,
 }
 
 impl std::fmt::Debug for Client<'_> {
@@ -82,7 +84,13 @@ impl<'a> Client<'a> {
             address,
             health,
             pki: pki.to_owned(),
+            patience: PATIENCE,
         }
+    }
+
+    /// The same, which may take so long to answer a question.
+    pub fn within(self, patience: Duration) -> Self {
+        Client { patience, ..self }
     }
 
     /// Whether the member answers its health probe, which takes a quorum.
@@ -133,11 +141,7 @@ impl<'a> Client<'a> {
     }
 
     fn question(&self, path: &str, question: &Value) -> Result<Value> {
-        self.question_within(path, question, PATIENCE)
-    }
-
-    fn question_within(&self, path: &str, question: &Value, timeout: Duration) -> Result<Value> {
-        self.ask(self.address, path, question, timeout)
+        self.ask(self.address, path, question, self.patience)
     }
 
     fn ask(

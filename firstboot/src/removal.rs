@@ -20,7 +20,9 @@ use crate::etcd::{Client, Member, membership};
 use crate::host::{Cmd, Host};
 use crate::neighbours;
 use crate::phase::Trouble;
+use crate::pod_routes;
 use crate::register::{self, Register};
+use crate::render::etcd::peer_url;
 
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
 /// Least characters of a machine's id that stand for it.
@@ -69,14 +71,22 @@ pub fn remove(host: &dyn Host, birth: &Birth, seed: &Seed, asked: &Removal) -> R
         )));
     }
     let members = etcd.members()?;
+    let node = api::object(host, &format!("/api/v1/nodes/{}", one.host_name)).map_err(reason)?;
+    // A member that has never started has no name yet, and is told by its address.
+    let heard = neighbours::read(host)?;
+    let heard = heard.iter().filter(|other| other.machine == one.machine);
+    let addresses = node.iter().flat_map(pod_routes::addresses);
+    let urls: Vec<String> = heard
+        .map(|other| other.address)
+        .chain(addresses)
+        .map(peer_url)
+        .collect();
     let plan = Plan {
         member: members
             .iter()
-            .find(|member| member.name == one.host_name)
+            .find(|member| is_of(member, &one.host_name, &urls))
             .cloned(),
-        has_node: api::object(host, &format!("/api/v1/nodes/{}", one.host_name))
-            .map_err(reason)?
-            .is_some(),
+        has_node: node.is_some(),
         known: one,
     };
     if let Some(why) = objection(&plan, &members, &|member| etcd.answers(member)) {
@@ -86,6 +96,14 @@ pub fn remove(host: &dyn Host, birth: &Birth, seed: &Seed, asked: &Removal) -> R
         apply(host, &etcd, &members, &plan)?;
     }
     Ok(Response::Document(plan.tell(&members, asked.dry_run)))
+}
+
+/// Whether a member is that of the machine with this name, or, if it has never started, with one of these peer URLs.
+fn is_of(member: &Member, host_name: &str, urls: &[String]) -> bool {
+    match member.name.is_empty() {
+        true => member.peer_urls.iter().any(|url| urls.contains(url)),
+        false => member.name == host_name,
+    }
 }
 
 /// Every machine of the cluster, or that was one.
@@ -218,7 +236,7 @@ impl Plan {
                 .filter(|one| !one.is_learner && one.id != member.id);
             let left = voters.count();
             lines.push(format!(
-                "etcd's member {name} is removed; {left} are left, of which {} may fail",
+                "etcd's member of {name} is removed; {left} are left, of which {} may fail",
                 left.saturating_sub(1) / 2
             ));
         }
@@ -267,6 +285,22 @@ mod tests {
         check("", Err("knows no machine"));
         let same = [one(0xab, "a"), one(0xab, "b")];
         assert!(find(&same, "abababab").unwrap_err().contains("several"));
+    }
+
+    #[test]
+    fn a_member_that_never_started_is_told_by_its_address() {
+        let member = |name: &str| Member {
+            id: String::from("1"),
+            name: name.to_owned(),
+            peer_urls: vec![String::from("https://10.0.0.7:2380")],
+            client_urls: Vec::new(),
+            is_learner: true,
+        };
+        let url = |last: u8| vec![format!("https://10.0.0.{last}:2380")];
+        assert!(is_of(&member("c"), "c", &[]));
+        assert!(!is_of(&member("b"), "c", &url(7)));
+        assert!(is_of(&member(""), "c", &url(7)));
+        assert!(!is_of(&member(""), "c", &url(8)));
     }
 
     #[test]

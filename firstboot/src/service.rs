@@ -108,6 +108,7 @@ fn publish(host: &dyn Host, kubernetes: &str, phases: &[PhaseStatus]) {
         certificate: None,
         clock: None,
         machines: Vec::new(),
+        removed: Vec::new(),
     };
     let written = serde_json::to_vec_pretty(&status)
         .map_err(anyhow::Error::from)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use contract::paths::STATUS;
-use contract::status::{Certificate, Check, Clock, Etcd, Health, Known, Role, Status};
+use contract::status::{Certificate, Check, Clock, Etcd, Health, Known, Removed, Role, Status};
 
 use crate::etcd::Member;
 use crate::etcd::standing::Standing;
@@ -55,6 +55,8 @@ pub struct Seen {
     pub neighbours: Vec<Neighbour>,
     /// The host names of the seats of the control plane.
     pub seats: Vec<String>,
+    /// Machines that were taken out of the cluster.
+    pub removed: Vec<Removed>,
     /// Certificates: the file, and the end in seconds since 1970.
     pub certificates: Vec<(String, i64)>,
 }
@@ -97,6 +99,7 @@ pub fn document(published: Status, seen: &Seen) -> Status {
             .map(|standing| etcd(standing, &seen.members)),
         certificate: certificate(&seen.certificates, seen.now),
         machines: known(&own, seen),
+        removed: seen.removed.clone(),
         ..published
     }
 }
@@ -175,7 +178,8 @@ fn known(own: &str, seen: &Seen) -> Vec<Known> {
     let mut known = BTreeMap::new();
     for (name, address) in nodes.chain(members).chain(neighbours).chain(seats) {
         // A member of etcd has no name before its first start.
-        if name != own && !name.is_empty() {
+        let gone = seen.removed.iter().any(|one| one.host_name == *name);
+        if name != own && !name.is_empty() && !gone {
             let entry = known.entry(name.clone()).or_insert(None);
             *entry = entry.or(address);
         }

@@ -2,6 +2,7 @@
 
 use crate::cli::args::RemoveArgs;
 use crate::cli::seed::{machines, read};
+use crate::peer::plain::plain;
 use anyhow::bail;
 use contract::peer::{Removal, Request, Response};
 
@@ -20,7 +21,9 @@ pub(super) fn remove(args: RemoveArgs) -> anyhow::Result<()> {
     for at in addresses {
         match crate::peer::ask(&at, &seed.cluster.secret, &request) {
             Ok(Response::Document(told)) => {
-                print!("{told}");
+                for line in told.lines() {
+                    println!("{}", plain(line));
+                }
                 return Ok(());
             }
             Ok(Response::Barred(reason)) => bail!("{reason}"),

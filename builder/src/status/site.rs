@@ -68,11 +68,14 @@ impl Site {
         let mut machines: Vec<Machine> = Vec::new();
         let mut silent: Vec<Machine> = Vec::new();
         let mut known = before;
+        let mut removed = BTreeMap::new();
         for Answer { target, told } in answers {
             let at = place(&target.address);
             match told {
                 Ok(Told::Status { status, skew }) => {
                     known.extend(status.machines.iter().cloned());
+                    let gone = status.removed.iter();
+                    removed.extend(gone.map(|one| (one.host_name.clone(), one.joined)));
                     machines.push(Machine {
                         host_name: status.host_name.clone().or(target.host_name),
                         address: Some(status.address.clone().unwrap_or(at)),
@@ -98,6 +101,7 @@ impl Site {
         };
         machines.sort_by(|a, b| a.order().cmp(&b.order()));
         machines.dedup_by(same);
+        known.retain(|known| !removed.contains_key(&known.host_name));
         silent.extend(known.into_iter().map(|known| Machine {
             host_name: Some(known.host_name),
             address: known.address,
@@ -107,7 +111,18 @@ impl Site {
             add_silent(&mut machines, machine);
         }
         machines.sort_by(|a, b| a.order().cmp(&b.order()));
-        Site { machines, expected }
+        // One that was removed is on all the same, as long as nobody powers it off, and is no part of the site.
+        let is_removed = |machine: &Machine| {
+            let name = machine.host_name.as_ref();
+            name.is_some_and(|name| removed.contains_key(name))
+        };
+        machines.retain(|machine| !is_removed(machine));
+        let founding = removed.values().filter(|joined| !**joined).count();
+        let founding = u32::try_from(founding).unwrap_or(u32::MAX);
+        Site {
+            machines,
+            expected: expected.saturating_sub(founding),
+        }
     }
 
     /// How many machines there are to be: those that are known, and at least as many as the seed expects.

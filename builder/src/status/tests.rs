@@ -41,6 +41,7 @@ fn worker(number: u8) -> Status {
         certificate: None,
         clock: None,
         machines: Vec::new(),
+        removed: Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use contract::datagram::{self, MachineId, Payload, Roles};
+use contract::guid::Guid;
 use contract::peer::keys::PublicKey;
 use contract::seed::Seed;
 use serde::{Deserialize, Serialize};
@@ -257,7 +258,9 @@ impl Driver<'_> {
             entry.initialiser()
         );
         let worked = ledger::read::<Epoch>(self.host)?;
-        if worked.is_some_and(|worked| worked.epoch != entry.epoch()) {
+        let cluster = Guid::derived(*entry.cluster()).to_string();
+        let same = |worked: &Epoch| worked.epoch == entry.epoch() && worked.cluster == cluster;
+        if worked.is_some_and(|worked| !same(&worked)) {
             tracing::warn!("assembly: another attempt begins; this machine starts again for it");
             self.host
                 .run(&Cmd::new("/usr/bin/systemctl").args(["--no-block", "reboot"]))?;

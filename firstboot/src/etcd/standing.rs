@@ -60,7 +60,8 @@ pub fn health(host: &dyn Host, patience: Duration) -> Result<(), String> {
 /// How the member stands. It answers without a quorum, and a learner does, too.
 pub fn standing(host: &dyn Host, patience: Duration) -> Result<Standing> {
     let answer = Client::own(host)
-        .question_within("/v3/maintenance/status", &json!({}), patience)
+        .within(patience)
+        .question("/v3/maintenance/status", &json!({}))
         .context("asking etcd how it stands")?;
     serde_json::from_value(answer).context("reading etcd's standing")
 }
@@ -68,7 +69,8 @@ pub fn standing(host: &dyn Host, patience: Duration) -> Result<Standing> {
 /// Every member as this one knows them, which may be behind. A learner refuses to say.
 pub fn members(host: &dyn Host, patience: Duration) -> Result<Vec<Member>> {
     let answer = Client::own(host)
-        .question_within("/v3/cluster/member/list", &json!({}), patience)
+        .within(patience)
+        .question("/v3/cluster/member/list", &json!({}))
         .context("asking etcd for its members")?;
     let members: Members = serde_json::from_value(answer).context("reading etcd's members")?;
     Ok(members.members)

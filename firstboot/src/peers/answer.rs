@@ -123,7 +123,7 @@ fn seated(
     }
     let seed = facts::seed(host)?.context("there is no seed yet")?;
     if birth.authority.is_some() && Register::read(&Client::own(host))?.removed(seat).is_some() {
-        return Ok(Response::Barred(removed(&seed.cluster.name)));
+        return Ok(Response::Barred(removed(birth, seat, &seed.cluster.name)));
     }
     answer(&seed.hostname(&seat.to_string()))
 }
@@ -135,13 +135,17 @@ fn standing(host: &dyn Host, birth: &Birth, key: PublicKey) -> Result<Response> 
     let mut entries = register.machines.iter();
     let entry = entries.find(|(_, entry)| entry.key == Some(key));
     let seated = seat(host, birth, key)?;
-    let machine = entry.map(|(machine, _)| *machine).or(seated);
-    Ok(
-        match machine.and_then(|machine| register.removed(machine)) {
-            Some(_) => Response::Barred(removed(&seed.cluster.name)),
-            None => Response::Done,
-        },
-    )
+    let neighbours = neighbours::read(host)?;
+    let heard = neighbours.iter().find(|one| one.key == key);
+    let machine = entry.map(|(machine, _)| *machine);
+    let machine = machine.or(seated).or(heard.map(|one| one.machine));
+    Ok(match machine {
+        None => Response::NotYet("it has not heard of the machine that asks".into()),
+        Some(machine) if register.removed(machine).is_some() => {
+            Response::Barred(removed(birth, machine, &seed.cluster.name))
+        }
+        Some(_) => Response::Done,
+    })
 }
 
 fn remove(host: &dyn Host, removal: &Removal) -> Result<Response> {
@@ -239,7 +243,7 @@ fn admit(host: &dyn Host, birth: &Birth, key: PublicKey, join: &Join) -> Result<
     let verdict = register::change(&etcd, caller.machine, |register| {
         enter(register, caller, join.joins, birth, seed.expect)
     })?;
-    if let Some(reason) = bar(verdict, &seed) {
+    if let Some(reason) = bar(verdict, birth, caller.machine, &seed) {
         return Ok(Response::Barred(reason));
     }
     let subject = Subject {
@@ -294,7 +298,7 @@ fn enter(
 }
 
 /// Why the cluster does not take a worker, and what can be done.
-fn bar(verdict: Verdict, seed: &Seed) -> Option<String> {
+fn bar(verdict: Verdict, birth: &Birth, machine: MachineId, seed: &Seed) -> Option<String> {
     match verdict {
         Verdict::Known | Verdict::Welcome => None,
         Verdict::TooMany => Some(format!(
@@ -303,7 +307,7 @@ fn bar(verdict: Verdict, seed: &Seed) -> Option<String> {
              seed.yaml`, put that on this machine in place of its seed, and restart it",
             seed.cluster.name, seed.expect
         )),
-        Verdict::Removed => Some(removed(&seed.cluster.name)),
+        Verdict::Removed => Some(removed(birth, machine, &seed.cluster.name)),
         Verdict::NameTaken => Some(format!(
             "another machine of cluster {} has the host name of this one: give it another `hostname` in its seed, erase its \
              partitions STATE and DATA, and restart it",
@@ -313,9 +317,16 @@ fn bar(verdict: Verdict, seed: &Seed) -> Option<String> {
 }
 
 /// What a machine is told that was sent away.
-fn removed(cluster: &str) -> String {
-    format!(
-        "this machine was removed from cluster {cluster} and stays out. To use it anew, erase its partitions STATE and \
-         DATA; for this cluster, give it a join seed of `seedbed seed join --seed seed.yaml` then"
-    )
+fn removed(birth: &Birth, machine: MachineId, cluster: &str) -> String {
+    let mut seats = birth.seats.iter();
+    match seats.any(|seat| seat.machine == machine) {
+        true => format!(
+            "this machine was removed from the control plane of cluster {cluster} and stays out; its seat stays empty. To use \
+             it for another cluster, erase its partitions STATE and DATA, and give it that one's seed"
+        ),
+        false => format!(
+            "this machine was removed from cluster {cluster} and stays out. To use it anew, erase its partitions STATE and \
+             DATA; for this cluster, give it a join seed of `seedbed seed join --seed seed.yaml` then"
+        ),
+    }
 }

@@ -40,7 +40,7 @@ impl Phase for AuthoritiesPhase {
             None => Ok(State::Absent),
             Some(_) => Err(Trouble::Permanent(anyhow!(
                 "an authority below {PKI}, or the key in {}, is missing or damaged, and etcd was founded with it; \
-                 restore STATE",
+                 restore STATE, or found the cluster anew if an image without encryption of Secrets founded it",
                 encryption::CONFIG
             ))),
         }

@@ -8,9 +8,11 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::birth::{self, Birth};
+use crate::etcd::Client;
 use crate::host::Host;
 use crate::neighbours;
 use crate::phase::{Outcome, Phase, State, Trouble};
+use crate::register::Register;
 use crate::units;
 use contract::datagram::MachineId;
 
@@ -42,7 +44,10 @@ impl Phase for Queue {
             .filter(|one| !one.ready)
             .map(|one| one.machine)
             .collect();
-        let before = place(&birth, &waited_for);
+        let mut before = place(&birth, &waited_for);
+        if before > 0 {
+            before = place(&birth, &still_there(host, waited_for));
+        }
         if before == 0 {
             return Ok(State::Done);
         }
@@ -67,6 +72,14 @@ impl Phase for Queue {
             "another machine of the control plane goes first",
         )))
     }
+}
+
+/// Those of some machines that were not removed from the cluster, as far as etcd can tell.
+fn still_there(host: &dyn Host, machines: Vec<MachineId>) -> Vec<MachineId> {
+    // Before the cluster is founded there is nobody to remove.
+    let register = Register::read(&Client::own(host)).unwrap_or_default();
+    let there = |machine: &MachineId| register.removed(*machine).is_none();
+    machines.into_iter().filter(there).collect()
 }
 
 /// How many machines of the control plane go before this one, of those that are there and not ready.

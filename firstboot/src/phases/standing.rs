@@ -1,4 +1,5 @@
-//! Standing: a machine that is a member asks whether it still is, before it runs anything for the cluster.
+//! Standing: a machine that is a member asks whether it still is, before it runs anything for the cluster but etcd, which
+//! does not take back one that was removed.
 //!
 //! It may have been removed while it was off, and its certificates are good all the same. Who was removed says so and stays out.
 //! If nobody answers for a while, the machine goes on: a site that starts as a whole, or is cut in two, has to work. It
@@ -10,11 +11,13 @@ use anyhow::Context;
 use contract::peer::{Request, Response};
 
 use crate::birth;
-use crate::host::Host;
+use crate::host::{Cmd, Host};
 use crate::ledger::{self, Membership};
 use crate::neighbours;
 use crate::phase::{Outcome, Phase, State, Trouble};
+use crate::units;
 
+const ETCD: &str = "etcd.service";
 /// What came of the question in this boot: [`TOLD`], or something else if nobody answered in time.
 const SETTLED: &str = "/run/seedbed/standing";
 /// Somebody has told that this machine is a member.
@@ -49,7 +52,13 @@ impl Phase for Standing {
     fn apply(&self, host: &dyn Host) -> Outcome<()> {
         match ask(host) {
             Ok(()) => Ok(()),
-            Err(Trouble::Permanent(why)) => Err(Trouble::Permanent(why)),
+            Err(Trouble::Permanent(why)) => {
+                // It would be started again and again, and told each time that it is a member no more.
+                if units::is_running(host, ETCD)? {
+                    host.run(&Cmd::new("/usr/bin/systemctl").args(["--no-block", "stop", ETCD]))?;
+                }
+                Err(Trouble::Permanent(why))
+            }
             Err(trouble) if !is_late(host)? => Err(Trouble::Waiting(trouble.to_string())),
             Err(trouble) => {
                 tracing::warn!("nobody tells whether this machine is still a member: {trouble}");

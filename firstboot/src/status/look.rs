@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use contract::port::BALANCER;
-use contract::status::{Image, Role, Slot};
+use contract::status::{Image, Removed, Role, Slot};
 use x509_parser::pem::Pem;
 
 use super::Seen;
 use crate::api::{self, KUBELET, embedded};
 use crate::api_servers;
 use crate::birth;
-use crate::etcd::standing;
+use crate::etcd::{Client, standing};
 use crate::facts;
 use crate::host::Host;
 use crate::ledger::{self, Identity};
@@ -21,6 +21,7 @@ use crate::neighbours;
 use crate::nodes;
 use crate::phases::assembly;
 use crate::pki::PKI;
+use crate::register::Register;
 use crate::render;
 
 /// How long one question may take. They are all asked at once.
@@ -49,12 +50,15 @@ pub fn look(host: &dyn Host) -> Seen {
         let health = seated.then(|| scope.spawn(|| standing::health(host, PATIENCE)));
         let own = seated.then(|| scope.spawn(|| standing::standing(host, PATIENCE)));
         let members = seated.then(|| scope.spawn(|| standing::members(host, PATIENCE)));
+        let removed = seated.then(|| scope.spawn(|| removed(host)));
         // A question whose thread broke was not answered.
         seen.api_server = api_server.and_then(|thread| thread.join().ok());
         seen.etcd_health = health.and_then(|thread| thread.join().ok());
         seen.etcd = own.and_then(|thread| thread.join().ok()?.ok());
         let members = members.and_then(|thread| thread.join().ok()?.ok());
         seen.members = members.unwrap_or_default();
+        let removed = removed.and_then(|thread| thread.join().ok()?.ok());
+        seen.removed = removed.unwrap_or_default();
     });
     seen
 }
@@ -117,6 +121,19 @@ fn seats(host: &dyn Host) -> Result<Vec<String>> {
     let seats = birth.seats.iter();
     Ok(seats
         .map(|seat| seed.hostname(&seat.machine.to_string()))
+        .collect())
+}
+
+/// The machines that the register says were taken out, which takes a quorum of etcd.
+fn removed(host: &dyn Host) -> Result<Vec<Removed>> {
+    let register = Register::read(&Client::own(host).within(PATIENCE))?;
+    let entries = register.machines.into_values();
+    let removed = entries.filter(|entry| entry.removed.is_some());
+    Ok(removed
+        .map(|entry| Removed {
+            host_name: entry.host_name,
+            joined: entry.joined,
+        })
         .collect())
 }
 

@@ -45,6 +45,7 @@ fn control_plane(number: u8) -> Status {
         }),
         clock: None,
         machines: Vec::new(),
+        removed: Vec::new(),
     }
 }
 
