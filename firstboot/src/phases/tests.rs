@@ -167,6 +167,14 @@ fn numbered(seed: &str, number: u8) -> Fake {
         }
         Ok(String::new())
     });
+    host.rule("/usr/bin/systemctl --no-block stop ", |host, line| {
+        let unit = line.rsplit(' ').next().unwrap();
+        host.put(
+            &format!("/sys/fs/cgroup/system.slice/{unit}/cgroup.events"),
+            "populated 0\nfrozen 0\n",
+        );
+        Ok(String::new())
+    });
     host.rule("/usr/bin/systemctl daemon-reload", |_, _| Ok(String::new()));
     host.rule("/usr/bin/networkctl reload", |_, _| Ok(String::new()));
     host.rule("/usr/bin/ip -json", move |_, _| {

@@ -1,6 +1,7 @@
 //! Looking at a machine in memory, and what is made of that.
 
 use contract::status::{Image, Overall, PhaseStatus, Progress, Slot};
+use data_encoding::BASE64;
 use serde_json::json;
 
 use super::*;
@@ -124,6 +125,11 @@ fn etcd_answers(_: &Fake, url: &str, _: &str) -> Option<(u16, String)> {
             { "ID": "18", "name": "plant-4", "peerURLs": ["https://10.0.2.18:2380"] },
             { "ID": "19", "peerURLs": ["https://10.0.2.19:2380"], "isLearner": true },
         ] }),
+        // The register: one machine was removed.
+        "2379/v3/kv/range" => json!({ "header": { "revision": "9" }, "kvs": [{
+            "key": BASE64.encode(format!("/seedbed/machines/{}", "cd".repeat(16)).as_bytes()),
+            "value": BASE64.encode(br#"{"version":1,"hostName":"plant-9","key":null,"joined":true,"removed":7}"#),
+        }] }),
         _ => panic!("unknown question {url}"),
     };
     Some((200, body.to_string()))
@@ -189,6 +195,13 @@ fn all_of_a_control_plane_is_told() {
             known("plant-3", Some("10.0.2.17")),
             known("plant-4", Some("10.0.2.18")),
         ]
+    );
+    assert_eq!(
+        status.removed,
+        [Removed {
+            host_name: String::from("plant-9"),
+            joined: true,
+        }]
     );
     assert!(status.is_ready());
 }
