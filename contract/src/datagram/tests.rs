@@ -326,10 +326,10 @@ proptest! {
     }
 }
 
-/// What a flood costs: each kind of datagram, in nanoseconds. The bounds are loose, for development builds on
-/// busy hosts; `-- --nocapture` shows the figures.
+/// What a flood costs: each kind of datagram, in nanoseconds.
 #[test]
-fn a_flood_costs_little() {
+#[ignore = "a measurement: cargo test --release -p seedbed-contract what_a_flood -- --ignored --nocapture"]
+fn what_a_flood_costs() {
     const COUNT: u32 = 20_000;
     let (mut one, mut other) = (endpoint("secret"), endpoint("secret"));
     let genuine = one
@@ -344,15 +344,13 @@ fn a_flood_costs_little() {
         (0..COUNT).for_each(|_| drop(other.open(datagram)));
         let each = start.elapsed().as_nanos() / u128::from(COUNT);
         println!("{what}: {each} ns");
-        each
     };
-    let unmarked = time(&mut other, "no mark of ours", &garbage);
-    let unknown = time(
+    time(&mut other, "no mark of ours", &garbage);
+    time(
         &mut other,
         "a recorded header of an unknown sender, another body",
         &broken,
     );
     let _ = other.open(&genuine);
-    let copy = time(&mut other, "a copy of a datagram taken", &genuine);
-    assert!(unmarked < 20_000 && copy < 20_000 && unknown < 200_000);
+    time(&mut other, "a copy of a datagram taken", &genuine);
 }
