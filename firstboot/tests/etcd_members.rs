@@ -4,6 +4,8 @@
 
 #[path = "support/etcd.rs"]
 mod etcd;
+#[path = "support/etcd_program.rs"]
+mod etcd_program;
 
 use contract::datagram::MachineId;
 use contract::peer::Response;
@@ -12,7 +14,7 @@ use firstboot::etcd::membership::{admit, promote, remove};
 use firstboot::register::{Entry, Register, change};
 
 fn skipped() -> bool {
-    let Err(why) = etcd::available() else {
+    let Err(why) = etcd_program::available() else {
         return false;
     };
     assert!(

@@ -1,8 +1,10 @@
-//! What a real kube-apiserver makes of our encryption and of our audit policy, on a real etcd. Needs `etcd` on the path,
+//! What a real kube-apiserver makes of our encryption and of our audit policy, on a real etcd. Needs etcd 3.5
 //! and Kubernetes' programs below `SEEDBED_KUBE`.
 
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests too.
 
+#[path = "support/etcd_program.rs"]
+mod etcd_program;
 #[path = "support/kube_apiserver.rs"]
 mod stand;
 

@@ -58,7 +58,7 @@ impl Phase for Assembly {
             if ledger::read::<Membership>(host)?.is_some() {
                 return Err(Trouble::Permanent(anyhow!(
                     "this machine is a member of a cluster that was founded, and the machines have agreed on another \
-                     one; nothing of it is erased. See \"Two births\" in the operations manual"
+                     one; nothing of it is erased. See \"What stops a birth\" in docs/assembly.md"
                 )));
             }
             for unit in ["kubelet.service", "etcd.service"] {

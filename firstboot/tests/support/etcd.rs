@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::etcd_program;
 use contract::peer::{EtcdMember, Pair};
 use firstboot::etcd::{Client, Member};
 use firstboot::host::{Host, Linux};
@@ -13,27 +14,6 @@ use firstboot::pki::{self, Subject};
 
 /// Longest time for anything to happen, on a host that does much else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
-
-/// etcd 3.5 or newer is on the path or in the folder `SEEDBED_ETCD`.
-pub(crate) fn available() -> Result<(), &'static str> {
-    let Ok(output) = Command::new(program()).arg("--version").output() else {
-        return Err("etcd is not installed (SEEDBED_ETCD can name its folder)");
-    };
-    let text = String::from_utf8_lossy(&output.stdout);
-    let version = text.split_whitespace().nth(2).unwrap_or_default();
-    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
-    match (parts.next(), parts.next()) >= (Some(3), Some(5)) {
-        true => Ok(()),
-        false => Err("etcd is older than 3.5 (SEEDBED_ETCD can name another one's folder)"),
-    }
-}
-
-fn program() -> PathBuf {
-    match std::env::var_os("SEEDBED_ETCD") {
-        Some(folder) => PathBuf::from(folder).join("etcd"),
-        None => PathBuf::from("etcd"),
-    }
-}
 
 /// A machine that may run a member.
 pub(crate) struct Machine {
@@ -159,7 +139,7 @@ impl Machine {
             .create(true)
             .append(true)
             .open(self.folder.join("log"));
-        let process = Command::new(program())
+        let process = Command::new(etcd_program::path())
             .arg(format!("--name={name}"))
             .arg(format!("--data-dir={}", self.folder.join("data").display()))
             .arg(format!("--listen-client-urls=https://{address}:{client}"))

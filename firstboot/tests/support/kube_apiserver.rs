@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::etcd_program;
 use contract::peer::Pair;
 use contract::peer::keys::EncryptionKey;
 use contract::secret::Secret;
@@ -30,11 +31,7 @@ pub(crate) fn available() -> Result<(), String> {
     if !program.exists() {
         return Err(format!("{} is missing (`make kube`)", program.display()));
     }
-    let version = Command::new("etcd").arg("--version").output();
-    match version {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("`etcd` of etcd-server cannot be started: {error}")),
-    }
+    etcd_program::available().map_err(String::from)
 }
 
 fn program() -> Result<PathBuf, String> {
@@ -75,7 +72,7 @@ impl Stand {
 
     fn start_etcd(&mut self) {
         let (clients, peers) = (self.etcd, free_port());
-        let mut etcd = Command::new("etcd");
+        let mut etcd = Command::new(etcd_program::path());
         etcd.arg("--data-dir").arg(self.dir.path().join("etcd"));
         for (name, port) in [
             ("--listen-client-urls", clients),
