@@ -22,6 +22,8 @@ pub(super) const CONTROLLERS: [&str; 8] = [
 const GROUPS: &str = "/sys/fs/cgroup";
 /// Where the lock and the mounts are.
 const FOLDER: &str = "/run/seedbed-laboratory";
+/// The file below it that keeps which loop device shows which image.
+const DISK: &str = "disk";
 /// Joins the groups whose files come before `--`, and becomes the command after it.
 const JOIN: &str = "while [ \"$1\" != -- ]; do echo $$ > \"$1\"; shift; done; shift; exec \"$@\"";
 /// How long the kernel may take to end a machine's last process.
@@ -75,8 +77,27 @@ pub(super) fn take() -> anyhow::Result<File> {
             .arg(Path::new(FOLDER).join(name))
             .finish()?;
     }
+    detach_left()?;
     let _ = Tool::new("ip").args(["netns", "delete", SITE]).finish()?;
     Ok(lock)
+}
+
+/// Detaches the loop device that an earlier laboratory left, unless it shows something else by now.
+fn detach_left() -> anyhow::Result<()> {
+    let Ok(kept) = fs::read_to_string(Path::new(FOLDER).join(DISK)) else {
+        return Ok(());
+    };
+    let Some((disk, image)) = kept.split_once('\n') else {
+        return Ok(());
+    };
+    let name = disk.trim_start_matches("/dev/");
+    let backing = format!("/sys/class/block/{name}/loop/backing_file");
+    let backing = fs::read_to_string(backing).unwrap_or_default();
+    // The kernel adds a word if the file is gone.
+    if backing.trim().trim_end_matches(" (deleted)") == image {
+        Tool::new("losetup").args(["--detach", disk]).run()?;
+    }
+    Ok(())
 }
 
 /// The image's root and store, mounted once for all machines.
@@ -90,6 +111,8 @@ impl Image {
     pub(super) fn mount(image: &Path) -> anyhow::Result<Self> {
         let losetup = Tool::new("losetup").args(["--find", "--show", "--read-only"]);
         let disk = losetup.arg(image).run()?.stdout.trim().to_owned();
+        let kept = format!("{disk}\n{}", image.display());
+        fs::write(Path::new(FOLDER).join(DISK), kept).context("noting the loop device")?;
         let mounted = Image { disk };
         let file = File::open(image).with_context(|| format!("opening {}", image.display()))?;
         let table = gpt::read(&file, SectorSize::B512)
