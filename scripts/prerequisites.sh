@@ -9,7 +9,7 @@ set -euo pipefail
 packages=(gcc libc6-dev make qemu-system-x86 qemu-utils ovmf mmdebstrap erofs-utils dosfstools mtools gdisk
   cryptsetup-bin cpio xz-utils zstd rsync strace fdisk binutils kmod e2fsprogs faketime diffutils time
   minisign python3-venv xorriso genisoimage chromium fonts-dejavu-core docker-registry
-  dnsmasq-base iproute2 nftables sbsigntool efitools openssl ca-certificates jq)
+  dnsmasq-base iproute2 nftables procps mount sbsigntool efitools openssl ca-certificates jq)
 case ${1:-} in
   arm64) packages+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm qemu-efi-aarch64 qemu-user-static) ;;
   fuzz) packages+=(g++) ;;
